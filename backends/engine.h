@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Engine: a model inside this process. A batch of rows goes in, one answer per row comes out, by
+// mail. It knows nothing of requests, dialects or HTTP.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/chunk.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace sluice {
+
+// Names one call (one batch in flight); the caller chooses it, unique while the call runs.
+using CallId = uint64_t;
+
+// One batch for an engine. A row is what the engine's model eats: int32 token ids with special
+// tokens (BERT engines), or the bytes of the text (echo engine).
+struct EngineJob {
+  CallId call = 0;
+  std::vector<Slice> rows;
+};
+
+// What became of an EngineJob: one output per row in the same order (float32 vectors of the
+// model's width), or one Error for all.
+struct EngineDone {
+  CallId call = 0;
+  Result<std::vector<Slice>> outputs = Error{};
+  Duration busy;  // time the model was busy with this batch, measured by the engine
+};
+
+// A batch of token sequences in, vectors out. Implementations own their threads.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  // Starts `job` and returns at once; never blocks. REQUIRES: fewer than slots() jobs unfinished.
+  // `done` given at construction is called exactly once per job, later, on a thread of the engine.
+  virtual void submit(EngineJob job) = 0;
+  // How many jobs may be unfinished at a time. Constant.
+  virtual uint32_t slots() const = 0;
+};
+
+// How an engine reports: called on its own thread; must only post mail.
+using EngineSink = std::function<void(EngineDone)>;
+
+}  // namespace sluice
