@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The values that travel between I/O, the core and the backends: requests and their rows in,
+// outcomes out. Plain data; they may cross threads.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/chunk.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace sluice {
+
+// Names one request for the life of the process; chosen by the I/O side.
+using RequestId = uint64_t;
+// Names one call of a backend (one batch in flight); chosen by the core.
+using CallId = uint64_t;
+// Index into CoreOptions::models and CoreOptions::backends.
+using ModelIndex = uint32_t;
+using BackendIndex = uint32_t;
+
+// How much of a batch something fills, in the three budgets that hold together.
+struct Weight {
+  uint64_t items = 0;
+  uint64_t bytes = 0;
+  uint64_t tokens = 0;
+};
+
+// One item of a request: what the backend gets, never looked into by the core.
+struct Row {
+  Slice payload;
+  uint32_t tokens = 0;  // what it costs of a token budget; 0 where tokens are not counted
+};
+
+// One client's request, after HTTP and dialect and before any backend.
+struct Request {
+  RequestId id = 0;
+  ModelIndex model = 0;
+  std::string key;      // rows of requests with the same model and key may share a call
+  uint64_t tenant = 0;  // whose fair share it takes (a fingerprint of the credentials)
+  int32_t priority =
+      0;  // higher goes sooner; each level counts as CoreOptions::priority_step of age
+  Instant arrived;
+  // After this instant nobody waits for the answer. nullopt: the model's default holds.
+  std::optional<Instant> deadline;
+  std::vector<Row> rows;  // at least one
+};
+
+// What became of one row: its output, or why there is none.
+using Outcome = Result<Slice>;
+
+// Why a batch left when it did; a metric label.
+enum class LeaveReason {
+  kIdle,   // a slot was free and this was all that waited
+  kItems,  // full: the next row would have broken the limit named
+  kBytes,
+  kTokens,
+  kHeld,   // wait_max had passed, or no companion was expected
+  kDrain,  // the process is stopping
+};
+inline constexpr size_t kLeaveReasons = 6;
+
+// How long a request spent where, and in what company.
+struct Timings {
+  Duration queued;           // arrival to the start of its first call
+  Duration backend;          // start of its first call to the end of its last
+  uint32_t calls = 0;        // calls its rows were spread over, retries included
+  uint32_t batch_items = 0;  // items in the largest of those calls
+};
+
+// What the core is told.
+struct Arrived {
+  Request request;
+};
+// The client left; its rows leave too, and no Reply will come.
+struct Cancelled {
+  RequestId request = 0;
+};
+// A call has really begun on the backend (it may have waited for a connection or a worker).
+struct CallStarted {
+  CallId call = 0;
+};
+// A call has ended: one outcome per row in the order of StartCall, or one Error for all.
+struct CallDone {
+  CallId call = 0;
+  Result<std::vector<Outcome>> outcomes = Error{};
+  bool retryable = false;  // with an Error: the rows may be tried again elsewhere
+  Duration busy;           // time the backend worked on it, where known; else zero
+};
+// Whether a backend can take calls at once.
+struct Warmth {
+  BackendIndex backend = 0;
+  bool warm = true;
+};
+// From now on nothing new is accepted; what waits is finished.
+struct Draining {};
+using Event = std::variant<Arrived, Cancelled, CallStarted, CallDone, Warmth, Draining>;
+
+// One row of a call, with the name of what it belongs to.
+struct CallRow {
+  RequestId request = 0;
+  uint32_t index = 0;  // its place in Request::rows
+  Slice payload;
+};
+
+// What the core decides.
+struct StartCall {
+  CallId call = 0;
+  BackendIndex backend = 0;
+  ModelIndex model = 0;
+  LeaveReason reason = LeaveReason::kIdle;
+  Weight weight;
+  std::vector<CallRow> rows;
+};
+// Nobody waits for this call any more; its CallDone still comes.
+struct AbortCall {
+  CallId call = 0;
+};
+// The one answer of a request: an outcome per row in order, or one Error.
+struct Reply {
+  RequestId request = 0;
+  Result<std::vector<Outcome>> outcomes = Error{};
+  Timings timings;
+};
+// Wake a sleeping backend; work for it is coming.
+struct Prewarm {
+  BackendIndex backend = 0;
+};
+using Action = std::variant<StartCall, AbortCall, Reply, Prewarm>;
+
+}  // namespace sluice
