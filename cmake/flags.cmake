@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# sluice::flags: language level, warnings, sanitizers, and the tools that make a build faster.
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+add_library(sluice_flags INTERFACE)
+add_library(sluice::flags ALIAS sluice_flags)
+target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR})  # "batcher/row.h"
+target_link_libraries(sluice_flags INTERFACE Threads::Threads)
+# Warnings are for our own code, so they travel with the target and not with the directory.
+target_compile_options(sluice_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wnon-virtual-dtor>")
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(sluice_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>")
+endif()
+if(SLUICE_WERROR)
+  target_compile_options(sluice_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Werror>")
+endif()
+
+# Sanitizers are for every object, also the C sources of llhttp.
+if(SLUICE_SANITIZE)
+  add_compile_options(-fsanitize=${SLUICE_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${SLUICE_SANITIZE})
+endif()
+if(SLUICE_LIBFUZZER)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+# A faster linker and a compiler cache, where there are any.
+find_program(SLUICE_MOLD mold)
+find_program(SLUICE_LLD ld.lld)
+if(SLUICE_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(SLUICE_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+find_program(SLUICE_CCACHE ccache)
+if(SLUICE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # A precompiled header changes its time stamp, not its meaning, from build to build.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${SLUICE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${SLUICE_CCACHE})
+endif()
+
+# A layer: a static library of the files of its folder.
+function(sluice_library name folder)
+  file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cc)
+  list(REMOVE_ITEM files ${PROJECT_SOURCE_DIR}/gateway/main.cc)
+  if(NOT files)
+    file(WRITE ${PROJECT_BINARY_DIR}/${name}.cc "")
+    list(APPEND files ${PROJECT_BINARY_DIR}/${name}.cc)
+  endif()
+  add_library(${name} STATIC ${files})
+endfunction()
