@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Connection: one client's bytes become requests, one at a time, and answers go back in the same
+// order. While a request waits for its answer the connection reads on, into a small buffer, so that
+// it sees a client leave. Owned by its Server; lives on one I/O loop.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/http1.h"
+#include "base/loop.h"
+#include "gateway/api.h"
+
+namespace sluice {
+
+class Connection;
+
+// How long a client may take, and how much it may leave with us.
+struct ConnectionLimits {
+  HttpLimits http;
+  Duration header_timeout = seconds(10);   // first byte of a request to the end of its head
+  Duration body_timeout = seconds(60);     // end of the head to the end of the body
+  Duration idle_timeout = seconds(75);     // between requests, and for a client that does not read
+  Duration linger = seconds(2);            // reading on after an early answer, so that it arrives
+  size_t pipelined_bytes_max = 64 * 1024;  // read ahead while an answer is awaited
+  size_t output_bytes_max = 1024 * 1024;   // unsent; beyond, the next request is not read
+  bool half_close = false;                 // a client's FIN is no cancel: it still gets its answer
+};
+
+// What a Connection asks of its Server. Called on the loop's thread.
+class ConnectionOwner {
+ public:
+  virtual ~ConnectionOwner() = default;
+  // A head is complete. Returns an error to answer at once instead of reading the body.
+  virtual std::optional<Error> on_head(Connection& connection, const RequestHead& head) = 0;
+  // `bytes` more of a body are held (negative: fewer). Returns false if the process holds too much.
+  virtual bool hold_bytes(int64_t bytes) = 0;
+  // A request is complete; exactly one respond() must follow, now or later, unless on_gone() comes
+  // first.
+  virtual void on_request(Connection& connection, RequestHead head, Slice body) = 0;
+  // The stream could not be read further; `error` was answered. For counting.
+  virtual void on_refused(Connection& connection, const Error& error) = 0;
+  // The client left while its request awaited the answer.
+  virtual void on_gone(Connection& connection) = 0;
+  // The connection has ended; the owner destroys it later, not inside this call.
+  virtual void on_closed(Connection& connection) = 0;
+  // Whether connections should close after the current request.
+  virtual bool draining() const = 0;
+  // Seconds since 1970 as an HTTP date.
+  virtual std::string_view http_date() = 0;
+};
+
+class Connection final : public StreamEvents {
+ public:
+  Connection(Loop& loop, std::unique_ptr<Stream> stream, Surface surface,
+             const ConnectionLimits& limits, ConnectionOwner& owner);
+  ~Connection() override;
+
+  // Answers the request that on_request() or an error in on_head() told of.
+  // REQUIRES: a request is awaiting its answer.
+  void respond(const Response& response);
+  // The process is draining: closes at once if no request has begun.
+  void drain();
+  Surface surface() const { return surface_; }
+  std::string peer() const { return stream_ ? stream_->peer() : "-"; }
+  // When the first byte of the current request and the end of its head were read.
+  Instant request_began() const { return began_; }
+  Instant head_read() const { return head_read_; }
+  // Whatever the owner wants to find its state for the current request by.
+  uint64_t tag = 0;
+
+ private:
+  enum class State {
+    kIdle,       // between requests
+    kHead,       // a request's first byte was read
+    kBody,       // its head is complete
+    kWaiting,    // on_request() was called
+    kLingering,  // the last answer is out; reading and dropping until FIN or a time
+    kClosed,
+  };
+
+  void on_bytes(std::string_view bytes) override;
+  void on_end() override;
+  void on_drained() override;
+  void on_broken() override;
+
+  void process(std::string_view bytes);
+  bool handle_head();
+  void refuse(const Error& error);
+  void finish_request();
+  void send(const Response& response, bool keep_alive);
+  void go_on();
+  void on_timer();
+  void arm(Duration wait);
+  void close();
+  void drop_body();
+
+  Loop& loop_;
+  ConnectionOwner& owner_;
+  const ConnectionLimits& limits_;
+  const Surface surface_;
+  State state_ = State::kIdle;
+  bool ended_ = false;       // FIN was read
+  bool keep_alive_ = true;   // after the current request
+  bool head_only_ = false;   // the current request is HEAD
+  bool paused_ = false;      // reading is off
+  bool processing_ = false;  // process() is on the stack
+  uint8_t version_minor_ = 1;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<RequestParser> parser_;  // only while a request is being read
+  std::unique_ptr<Timer> timer_;
+  RequestHead head_;
+  std::string body_;
+  std::string pending_;  // bytes read while waiting: pipelined requests
+  Instant began_;
+  Instant head_read_;
+};
+
+}  // namespace sluice
