@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a Hugging Face folder says about its tokenizer, read into one value. Only BERT's kind is
+// understood (BertNormalizer, BertPreTokenizer, WordPiece); anything else is refused by name rather
+// than answered with ids that are nearly right.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backends/word_splitter.h"
+#include "backends/wordpiece.h"
+#include "base/result.h"
+
+namespace sluice {
+
+struct TokenizerSpec {
+  SplitFlags flags;
+  std::vector<Piece> vocabulary;
+  // Tokens found in the text as it came, before anything is done to it, e.g. "[SEP]".
+  std::vector<Piece> added;
+  std::string prefix = "##";  // of pieces that continue a word
+  std::string unknown = "[UNK]";
+  uint32_t word_characters_max = 100;  // a longer word is one unknown token
+  int32_t cls = -1;                    // before the text
+  int32_t sep = -1;                    // behind it
+};
+
+// Reads `folder`/tokenizer.json, or, where there is none, vocab.txt; then tokenizer_config.json,
+// whose do_lower_case, strip_accents and tokenize_chinese_chars overrule tokenizer.json where they
+// are given, as BertTokenizerFast has it. The truncation and padding that tokenizer.json holds are
+// not read: the limit is the caller's. kNotFound if neither file is there; kInvalid, naming the
+// file and the field, for what is malformed or not supported.
+Result<TokenizerSpec> read_tokenizer_spec(const std::string& folder);
+
+}  // namespace sluice
