@@ -115,14 +115,14 @@ Result<bool> BertModel::append_token_array(JsonView array, size_t index,
   });
   if (error) return std::move(*error);
   const bool framed =
-      own.size() >= 2 && own.front() == tokenizer_->cls_id() && own.back() == tokenizer_->sep_id();
+      own.size() >= 2 && own.front() == tokenizer_->cls() && own.back() == tokenizer_->sep();
   const std::span<const int32_t> content =
       framed ? std::span<const int32_t>(own).subspan(1, own.size() - 2) : own;
   const size_t room = options_.tokens_max - 2;
   const size_t kept = std::min(content.size(), room);
-  ids.push_back(tokenizer_->cls_id());
+  ids.push_back(tokenizer_->cls());
   ids.insert(ids.end(), content.begin(), content.begin() + static_cast<ptrdiff_t>(kept));
-  ids.push_back(tokenizer_->sep_id());
+  ids.push_back(tokenizer_->sep());
   return content.size() > room;
 }
 

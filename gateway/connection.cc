@@ -14,7 +14,7 @@ Connection::Connection(Loop& loop, std::unique_ptr<Stream> stream, Surface surfa
   arm(limits_.header_timeout);  // a client that connects and says nothing is no better than slow
 }
 
-Connection::~Connection() { drop_body(); }
+Connection::~Connection() { release_all(); }
 
 void Connection::on_bytes(std::string_view bytes) {
   switch (state_) {
@@ -52,14 +52,13 @@ void Connection::process(std::string_view bytes) {
     if (event == HttpEvent::kHead) {
       if (!handle_head()) break;
     } else if (event == HttpEvent::kBody) {
-      const auto size = static_cast<int64_t>(parser_->body().size());
-      body_.append(parser_->body());
-      if (!owner_.hold_bytes(size)) {
+      if (!hold(parser_->body().size())) {
         refuse({.code = Code::kUnavailable,
                 .message = "The server holds as many bytes as it may.",
                 .retry_after = seconds(1)});
         break;
       }
+      body_.append(parser_->body());
     } else if (event == HttpEvent::kEnd) {
       finish_request();
     } else if (event == HttpEvent::kError) {
@@ -114,7 +113,8 @@ void Connection::respond(const Response& response) {
 }
 
 void Connection::send(const Response& response, bool keep_alive) {
-  drop_body();
+  release_all();
+  std::string().swap(body_);
   std::string out;
   out.reserve(256 + response.body.size());
   write_response_head(out, {.status = response.status, .headers = response.headers},
@@ -124,6 +124,9 @@ void Connection::send(const Response& response, bool keep_alive) {
                        .date = owner_.http_date()});
   if (!head_only_) out += response.body;
   const Slice bytes = Slice::copy_of(out);
+  // An answer that is ready is worth its bytes even when the budget is spent: it ends the request.
+  hold(bytes.size());
+  responded_ = loop_.now();
   stream_->write({&bytes, 1});
   head_ = RequestHead{};
   parser_.reset();
@@ -158,6 +161,9 @@ void Connection::go_on() {
 }
 
 void Connection::on_drained() {
+  if (state_ != State::kIdle && state_ != State::kLingering) return;  // "100 Continue" went out
+  release_all();
+  owner_.on_written(*this, loop_.now() - responded_);
   if (state_ == State::kLingering) {
     if (ended_) return close();
     arm(limits_.linger);
@@ -205,13 +211,23 @@ void Connection::on_timer() {
 
 void Connection::arm(Duration wait) { timer_->again(loop_.now() + wait); }
 
-void Connection::drop_body() { std::string().swap(body_); }
+bool Connection::hold(size_t bytes) {
+  if (!owner_.hold_bytes(bytes)) return false;
+  held_ += bytes;
+  return true;
+}
+
+void Connection::release_all() { owner_.release_bytes(std::exchange(held_, 0)); }
+
+bool Connection::busy() const {
+  return reading() || state_ == State::kWaiting || (stream_ && stream_->unsent_bytes() > 0);
+}
 
 void Connection::close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   timer_->cancel();
-  drop_body();
+  release_all();
   stream_.reset();
   owner_.on_closed(*this);
 }

@@ -35,8 +35,11 @@ class ConnectionOwner {
   virtual ~ConnectionOwner() = default;
   // A head is complete. Returns an error to answer at once instead of reading the body.
   virtual std::optional<Error> on_head(Connection& connection, const RequestHead& head) = 0;
-  // `bytes` more of a body are held (negative: fewer). Returns false if the process holds too much.
-  virtual bool hold_bytes(int64_t bytes) = 0;
+  // `bytes` more are held for clients. Returns false, and holds none of them, if the process would
+  // hold too much.
+  virtual bool hold_bytes(size_t bytes) = 0;
+  // `bytes` of those are held no longer.
+  virtual void release_bytes(size_t bytes) = 0;
   // A request is complete; exactly one respond() must follow, now or later, unless on_gone() comes
   // first.
   virtual void on_request(Connection& connection, RequestHead head, Slice body) = 0;
@@ -46,6 +49,8 @@ class ConnectionOwner {
   virtual void on_gone(Connection& connection) = 0;
   // The connection has ended; the owner destroys it later, not inside this call.
   virtual void on_closed(Connection& connection) = 0;
+  // The last byte of an answer was handed to the system, `took` after respond().
+  virtual void on_written(Connection& connection, Duration took) = 0;
   // Whether connections should close after the current request.
   virtual bool draining() const = 0;
   // Seconds since 1970 as an HTTP date.
@@ -61,8 +66,13 @@ class Connection final : public StreamEvents {
   // Answers the request that on_request() or an error in on_head() told of.
   // REQUIRES: a request is awaiting its answer.
   void respond(const Response& response);
+  // Answers `error` without waiting for a request, and ends. REQUIRES: nothing was read yet.
+  void reject(const Error& error) { refuse(error); }
   // The process is draining: closes at once if no request has begun.
   void drain();
+  // Whether a request is being read, and whether one awaits its answer or an answer its way out.
+  bool reading() const { return state_ == State::kHead || state_ == State::kBody; }
+  bool busy() const;
   Surface surface() const { return surface_; }
   std::string peer() const { return stream_ ? stream_->peer() : "-"; }
   // When the first byte of the current request and the end of its head were read.
@@ -95,7 +105,8 @@ class Connection final : public StreamEvents {
   void on_timer();
   void arm(Duration wait);
   void close();
-  void drop_body();
+  bool hold(size_t bytes);
+  void release_all();
 
   Loop& loop_;
   ConnectionOwner& owner_;
@@ -114,6 +125,8 @@ class Connection final : public StreamEvents {
   RequestHead head_;
   std::string body_;
   std::string pending_;  // bytes read while waiting: pipelined requests
+  size_t held_ = 0;      // of hold_bytes(): body and answer
+  Instant responded_;
   Instant began_;
   Instant head_read_;
 };

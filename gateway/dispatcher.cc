@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/dispatcher.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice {
+
+Dispatcher::Dispatcher(Loop& loop, Mailbox<Event>& mail, Options options)
+    : loop_(loop), mail_(mail), options_(std::move(options)), core_(options_.core) {
+  timer_ = loop_.timer([this] { armed_.reset(); });  // the turn handler does the rest
+}
+
+void Dispatcher::turn() {
+  take_mail();
+  const std::optional<Instant> wake = core_.next_wake();
+  if (events_.empty() && (!wake || *wake > loop_.now())) return arm_timer();
+  core_.step(loop_.now(), events_, actions_);
+  for (Action& action : actions_) {
+    if (auto* start = std::get_if<StartCall>(&action)) {
+      act(*start);
+    } else if (auto* reply = std::get_if<Reply>(&action)) {
+      options_.replies[io_of(reply->request)]->post(std::move(*reply));
+    }
+    // An engine's batch cannot be aborted once it runs, and an engine is always warm.
+  }
+  events_.clear();
+  actions_.clear();
+  options_.telemetry->publish_core(*options_.shard, published_, core_.stats());
+  published_ = core_.stats();
+  arm_timer();
+}
+
+void Dispatcher::take_mail() {
+  Event event;
+  while (mail_.take(event)) {
+    if (const auto* done = std::get_if<CallDone>(&event)) note_done(*done);
+    events_.push_back(std::move(event));
+  }
+}
+
+void Dispatcher::note_done(const CallDone& done) {
+  const auto found = running_.find(done.call);
+  ASSERT(found != running_.end());
+  const Duration took = loop_.now() - found->second.started;
+  const Duration around = std::max(took - done.busy, Duration{});
+  options_.shard->observe(options_.telemetry->stage_backend, done.busy.seconds());
+  options_.shard->observe(options_.telemetry->stage_batch, around.seconds());
+  running_.erase(found);
+}
+
+void Dispatcher::act(StartCall& start) {
+  running_[start.call] = {loop_.now(), start.weight};
+  options_.shard->observe(options_.telemetry->batch_items, static_cast<double>(start.weight.items));
+  options_.shard->observe(options_.telemetry->batch_tokens,
+                          static_cast<double>(start.weight.tokens));
+  EngineJob job{.call = start.call, .rows = {}};
+  job.rows.reserve(start.rows.size());
+  for (CallRow& row : start.rows) job.rows.push_back(std::move(row.payload));
+  options_.engines[start.backend]->submit(std::move(job));
+}
+
+void Dispatcher::arm_timer() {
+  const std::optional<Instant> wake = core_.next_wake();
+  if (wake == armed_) return;
+  armed_ = wake;
+  if (wake) {
+    timer_->again(*wake);
+  } else {
+    timer_->cancel();
+  }
+}
+
+EngineSink engine_mail(Mailbox<Event>& mail) {
+  return [&mail](EngineDone done) {
+    CallDone event{.call = done.call, .retryable = true, .busy = done.busy};
+    if (done.outputs.ok()) {
+      std::vector<Outcome> outcomes;
+      outcomes.reserve(done.outputs.value().size());
+      for (Slice& output : done.outputs.value()) outcomes.emplace_back(std::move(output));
+      event.outcomes = std::move(outcomes);
+    } else {
+      event.outcomes = done.outputs.error();
+    }
+    mail.post(std::move(event));
+  };
+}
+
+}  // namespace sluice

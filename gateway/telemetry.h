@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Telemetry: every series of docs/METRICS.md, declared once. What is counted where: I/O threads
+// count requests and connections, the core thread batches and queues.
+
+#include <array>
+
+#include "base/metrics.h"
+#include "batcher/core.h"
+
+namespace sluice {
+
+struct Telemetry {
+  // Declares all series in `metrics`. REQUIRES: no shard yet.
+  explicit Telemetry(Metrics& metrics);
+
+  // Counts an answer of `status`; a status that is not in the table counts as "other".
+  void count_request(MetricsShard& shard, int status) const;
+  // Counts what has changed in the core since `before`, and shows what there is now.
+  void publish_core(MetricsShard& shard, const CoreStats& before, const CoreStats& now) const;
+
+  HistogramId stage_read;     // a request's first byte to its rows
+  HistogramId stage_queue;    // its rows to the start of its first call
+  HistogramId stage_batch;    // per call: handing the batch to the backend and its answer back
+  HistogramId stage_backend;  // per call: the backend at work
+  HistogramId stage_write;    // an answer to its last byte handed to the system
+  HistogramId batch_items;
+  HistogramId batch_tokens;
+  GaugeId connections;
+  GaugeId bytes_held;
+
+ private:
+  std::array<CounterId, 600> requests_;
+  std::array<CounterId, kLeaveReasons> batches_;
+  GaugeId queue_items_;
+  GaugeId queue_bytes_;
+  GaugeId requests_in_flight_;
+  CounterId cancelled_;
+  CounterId expired_;
+  CounterId hopeless_;
+  CounterId rejected_full_;
+  CounterId rejected_draining_;
+  CounterId retried_rows_;
+};
+
+}  // namespace sluice
