@@ -48,7 +48,7 @@ constexpr const char* kTypeWords = R"(^(class|struct|union|enum class|enum)\b)";
 std::string type_name(const std::string& text) {
   std::smatch match;
   const std::regex type(
-      R"(^(?:class|struct|union|enum class|enum)\s+(?:alignas\(\w+\)\s*)?(?:\[\[\w+\]\]\s*)?(\w+))");
+      R"(^(?:class|struct|union|enum class|enum)\s+(?:alignas\(\w+\)\s*)?(?:\[\[\w+\]\]\s*)?(\w+)(?!\w|::))");
   return std::regex_search(text, match, type) ? match[1].str() : std::string();
 }
 
@@ -67,11 +67,24 @@ bool is_function(const std::string& text) {
   return false;
 }
 
-// Functions that say themselves what they are: those every class has, and those explained where
-// they are first declared.
-constexpr const char* kSaysItself =
-    R"(^(friend|using|static_assert|typedef)\b|~|\boperator\b|= (default|delete)\s*$|\boverride\b)"
-    R"(|^(\w+)\((const )?\3&)";
+// Functions that say themselves what they are, by their shape.
+const char* const kSaysItself[] = {
+    R"(^(friend|using|static_assert|typedef|extern)\b)",
+    R"(~|\boperator\b|= (default|delete)\s*$|\boverride\b)",  // what every class has, or a base
+    R"(^(\w+)\((const )?\1&)",                                // copies and moves
+    R"(\w(<\w+>)?::~?\w+\()",                                 // declared in its class
+};
+// The same, if they fit on one line: constructors, and what is named after what it returns.
+const char* const kSaysItselfShortly[] = {
+    R"(^(constexpr )?(explicit )?[A-Z]\w+\()",
+    R"(\(\) const( noexcept)?( = 0)?\s*$)",
+};
+
+template <size_t N>
+bool matches_any(const std::string& text, const char* const (&patterns)[N]) {
+  return std::any_of(std::begin(patterns), std::end(patterns),
+                     [&](const char* pattern) { return matches(text, pattern); });
+}
 
 // Reads a header and reports each declaration that has no comment.
 class Reader {
@@ -164,7 +177,8 @@ class Reader {
     const bool one_line = statement.first == statement.last;
     if (is_documented(statement)) {
       documented_line_ = statement.last;
-    } else if (!(one_line && statement.has_body) && !matches(text, kSaysItself)) {
+    } else if (!matches_any(text, kSaysItself) &&
+               !(one_line && (statement.has_body || matches_any(text, kSaysItselfShortly)))) {
       report(statement.first, text.substr(0, text.find('(')));
     }
   }

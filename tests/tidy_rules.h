@@ -46,8 +46,10 @@ Findings check_doors(const File& file);
 //   - it fits on one line and stands directly below another documented one: siblings share a
 //     comment, such as the units in base/time.h;
 //   - it is the type that the file is named after, and the file opens with a comment.
-// It needs no comment if it is forward-declared, defined on one line, an override, a friend, an
-// operator, a destructor, defaulted or deleted: these say themselves what they are.
+// It needs no comment where its shape says what it is: a forward declaration, a friend, an
+// operator, a destructor, a copy or move, an override, defaulted or deleted, a member defined
+// outside its class; and on one line: a definition, a constructor, a const function without
+// parameters.
 Findings check_documented(const File& file);
 
 // Every .cc is named in a CMakeLists.txt and every .h and .inc is included by some file. `builds`

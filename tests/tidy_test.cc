@@ -204,9 +204,12 @@ TEST_CASE("the documentation rule fails on a declaration that says nothing") {
   CHECK(found("// Says.\nclass C {\n public:\n  void f();\n\n private:\n  void g();\n};\n") ==
         Lines{4});
   CHECK(found("// Says.\nclass C {\n  void g();\n};\nnamespace {\nvoid h();\n}\n") == Lines{});
-  CHECK(found("// Says.\nclass C : public B {\n public:\n  explicit C(int a);\n  ~C() override;\n"
-              "  C(const C& c);\n  C& operator=(const C&) = delete;\n  void f() override;\n"
-              "  std::function<void(int)> call;\n};\n") == Lines{4});
+  CHECK(
+      found("// Says.\nclass C : public B {\n public:\n  C(int a,\n    int b);\n  ~C() override;\n"
+            "  C(const C& c);\n  C& operator=(const C&) = delete;\n  void f() override;\n"
+            "  std::function<void(int)> call;\n  int g() const;\n  int h(int) const;\n};\n") ==
+      Lines{4, 12});
+  CHECK(found("template <typename T>\nvoid C<T>::f() {\n  g();\n}\nclass C::D {\n};\n") == Lines{});
   CHECK(found("namespace sluice {\ntemplate <typename T>\nT f(T a);\n}\n") == Lines{2});
   CHECK(found("// The idea of things.\nclass AThing {\n};\nclass Other {\n};\n") == Lines{4});
   CHECK(found("// Says.\nstruct S {\n  std::string a = {};\n  std::vector<int> b{1, 2};\n"
