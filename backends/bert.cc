@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/bert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+// Tokens of a chunk: texts are added while they fit. A longer text is a chunk of its own.
+constexpr size_t kChunkTokens = 256;
+
+// Softmax is computed as a power of two; the factor lives in the weights of the queries.
+float query_factor(const BertConfig& config) {
+  return std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(config.head_width()));
+}
+
+Error at_row(size_t row, const std::string& what) {
+  return Error{Code::kInvalid, "row " + std::to_string(row) + " " + what};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BertModel>> BertModel::load(const ModelFolder& folder, Precision precision) {
+  const CpuLevel level = cpu_level();
+  if (precision == Precision::kBf16 && level < CpuLevel::kAvx512Bf16) {
+    return Error{Code::kInvalid, "precision bf16 needs a CPU with AVX512-BF16; use f32"};
+  }
+  std::unique_ptr<BertModel> model(new BertModel());
+  model->config_ = folder.config;
+  model->precision_ = precision;
+  model->pooling_ = folder.pooling;
+  model->normalize_ = folder.normalize;
+  model->tokens_max_ = folder.tokens_max;
+  model->kernels_ = &kernels_of(level);
+  model->words_ = folder.tensors.words;
+  const Result<Done> planned = model->make_plans();
+  if (!planned.ok()) return planned.error();
+  PageLayout layout;
+  model->lay_out(layout);
+  Result<Pages> pages = Pages::make(layout.size());
+  if (!pages.ok()) return pages.error();
+  model->pages_ = std::move(pages).value();
+  const Result<Done> filled = model->fill(folder.tensors);
+  if (!filled.ok()) return filled.error();
+  // What was read is packed now; only the word table is read again, row by row.
+  folder.weights.release_pages();
+  return model;
+}
+
+Result<Done> BertModel::make_plans() {
+  const size_t hidden = config_.hidden;
+  const size_t wide = config_.intermediate;
+  const std::pair<std::unique_ptr<GemmPlan>*, GemmShape> plans[] = {
+      {&qkv_, {hidden, 3 * hidden, precision_, GemmFinish::kBias}},
+      {&attention_output_, {hidden, hidden, precision_, GemmFinish::kBiasAdd}},
+      {&intermediate_, {hidden, wide, precision_, GemmFinish::kGelu}},
+      {&output_, {wide, hidden, precision_, GemmFinish::kBiasAdd}},
+  };
+  for (const auto& [to, shape] : plans) {
+    Result<std::unique_ptr<GemmPlan>> plan = GemmPlan::make(shape);
+    if (!plan.ok()) return plan.error();
+    *to = std::move(plan).value();
+  }
+  return Done{};
+}
+
+void BertModel::lay_out(PageLayout& layout) {
+  const auto linear = [&](Linear& to, const GemmPlan& plan) {
+    to.packed = layout.reserve(plan.packed_bytes());
+    to.bias = layout.reserve(plan.shape().outputs * sizeof(float));
+  };
+  const auto norm = [&](Norm& to) {
+    to.scale = layout.reserve(config_.hidden * sizeof(float));
+    to.shift = layout.reserve(config_.hidden * sizeof(float));
+  };
+  positions_ = layout.reserve(tokens_max_ * config_.hidden * sizeof(float));
+  norm(embeddings_norm_);
+  layers_.resize(config_.layers);
+  for (Layer& layer : layers_) {
+    linear(layer.qkv, *qkv_);
+    linear(layer.attention_output, *attention_output_);
+    norm(layer.attention_norm);
+    linear(layer.intermediate, *intermediate_);
+    linear(layer.output, *output_);
+    norm(layer.output_norm);
+  }
+}
+
+Result<Done> BertModel::fill(const BertTensors& tensors) {
+  fill_positions(tensors);
+  fill_norm(tensors.embeddings_norm, embeddings_norm_);
+  // One float32 matrix at a time on its way from the file to its packed form.
+  const size_t hidden = config_.hidden;
+  std::vector<float> staging(hidden * std::max<size_t>(3 * hidden, config_.intermediate));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Result<Done> filled = fill_layer(tensors.layers[i], layers_[i], staging);
+    if (!filled.ok()) return filled.error();
+  }
+  return Done{};
+}
+
+Result<Done> BertModel::fill_layer(const BertLayerTensors& tensors, const Layer& layer,
+                                   std::vector<float>& staging) {
+  const size_t hidden = config_.hidden;
+  const float factor = query_factor(config_);
+  const std::span<float> all(staging);
+  tensor_to_floats(*tensors.query.weight, 0, all.subspan(0, hidden * hidden));
+  for (float& weight : all.subspan(0, hidden * hidden)) weight *= factor;
+  tensor_to_floats(*tensors.key.weight, 0, all.subspan(hidden * hidden, hidden * hidden));
+  tensor_to_floats(*tensors.value.weight, 0, all.subspan(2 * hidden * hidden, hidden * hidden));
+  Result<Done> packed = qkv_->pack(staging.data(), pages_.data() + layer.qkv.packed);
+  fill_floats(*tensors.query.bias, layer.qkv.bias, factor);
+  fill_floats(*tensors.key.bias, layer.qkv.bias + hidden * sizeof(float));
+  fill_floats(*tensors.value.bias, layer.qkv.bias + 2 * hidden * sizeof(float));
+  const struct {
+    const LinearTensors& from;
+    const GemmPlan& plan;
+    const Linear& to;
+  } linears[] = {
+      {tensors.attention_output, *attention_output_, layer.attention_output},
+      {tensors.intermediate, *intermediate_, layer.intermediate},
+      {tensors.output, *output_, layer.output},
+  };
+  for (const auto& [from, plan, to] : linears) {
+    if (!packed.ok()) return packed.error();
+    tensor_to_floats(*from.weight, 0, all.subspan(0, from.weight->count()));
+    packed = plan.pack(staging.data(), pages_.data() + to.packed);
+    fill_floats(*from.bias, to.bias);
+  }
+  fill_norm(tensors.attention_norm, layer.attention_norm);
+  fill_norm(tensors.output_norm, layer.output_norm);
+  return packed;
+}
+
+void BertModel::fill_floats(const TensorView& tensor, size_t at, float factor) {
+  const std::span<float> to(floats(at), tensor.count());
+  tensor_to_floats(tensor, 0, to);
+  for (float& value : to) value *= factor;
+}
+
+void BertModel::fill_norm(const NormTensors& tensors, const Norm& norm) {
+  fill_floats(*tensors.scale, norm.scale);
+  fill_floats(*tensors.shift, norm.shift);
+}
+
+void BertModel::fill_positions(const BertTensors& tensors) {
+  const size_t hidden = config_.hidden;
+  const std::span<float> table(floats(positions_), tokens_max_ * hidden);
+  tensor_to_floats(*tensors.positions, 0, table);
+  std::vector<float> first_type(hidden);
+  tensor_to_floats(*tensors.types, 0, first_type);
+  for (size_t i = 0; i < table.size(); ++i) table[i] += first_type[i % hidden];
+}
+
+Result<std::unique_ptr<BertRunner>> BertRunner::make(const BertModel& model) {
+  std::unique_ptr<BertRunner> runner(new BertRunner(model));
+  Result<Done> done = runner->make_callers();
+  if (done.ok()) done = runner->make_buffers();
+  if (!done.ok()) return done.error();
+  return runner;
+}
+
+Result<Done> BertRunner::make_callers() {
+  const std::pair<std::unique_ptr<GemmCaller>*, const GemmPlan*> callers[] = {
+      {&qkv_call_, model_.qkv_.get()},
+      {&attention_output_call_, model_.attention_output_.get()},
+      {&intermediate_call_, model_.intermediate_.get()},
+      {&output_call_, model_.output_.get()},
+  };
+  for (const auto& [to, plan] : callers) {
+    Result<std::unique_ptr<GemmCaller>> caller = GemmCaller::make(*plan);
+    if (!caller.ok()) return caller.error();
+    *to = std::move(caller).value();
+  }
+  return Done{};
+}
+
+Result<Done> BertRunner::make_buffers() {
+  const size_t hidden = model_.config_.hidden;
+  const size_t rows = gemm_padded_rows(std::max(kChunkTokens, model_.tokens_max_));
+  const bool low = model_.precision_ == Precision::kBf16;
+  const size_t element = low ? sizeof(uint16_t) : sizeof(float);
+  PageLayout layout;
+  const size_t at_hidden = layout.reserve(rows * hidden * sizeof(float));
+  const size_t at_low = layout.reserve(low ? rows * hidden * sizeof(uint16_t) : 0);
+  const size_t at_qkv = layout.reserve(rows * 3 * hidden * element);
+  const size_t at_context = layout.reserve(rows * hidden * element);
+  const size_t at_intermediate = layout.reserve(rows * model_.config_.intermediate * element);
+  const size_t at_gemm = layout.reserve(
+      std::max({model_.qkv_->scratch_bytes(), model_.attention_output_->scratch_bytes(),
+                model_.intermediate_->scratch_bytes(), model_.output_->scratch_bytes()}));
+  const size_t at_attention =
+      layout.reserve(attention_scratch_bytes(model_.tokens_max_, model_.config_.head_width()));
+  Result<Pages> pages = Pages::make(layout.size());
+  if (!pages.ok()) return pages.error();
+  pages_ = std::move(pages).value();
+  const auto at = [&](size_t offset) { return static_cast<void*>(pages_.data() + offset); };
+  hidden_ = static_cast<float*>(at(at_hidden));
+  hidden_low_ = low ? static_cast<uint16_t*>(at(at_low)) : nullptr;
+  qkv_ = at(at_qkv);
+  context_ = at(at_context);
+  intermediate_ = at(at_intermediate);
+  gemm_scratch_ = at(at_gemm);
+  attention_scratch_ = at(at_attention);
+  return Done{};
+}
+
+Result<Done> BertRunner::check(std::span<const std::span<const int32_t>> rows) const {
+  const uint32_t vocabulary = model_.config_.vocabulary;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].empty()) return at_row(i, "has no tokens");
+    if (rows[i].size() > model_.tokens_max_) {
+      return at_row(i, "has " + std::to_string(rows[i].size()) + " tokens; the model takes " +
+                           std::to_string(model_.tokens_max_));
+    }
+    for (const int32_t id : rows[i]) {
+      if (static_cast<uint32_t>(id) >= vocabulary) {
+        return at_row(i, "has the token id " + std::to_string(id) +
+                             ", which is outside the vocabulary of " + std::to_string(vocabulary));
+      }
+    }
+  }
+  return Done{};
+}
+
+Result<Done> BertRunner::embed(std::span<const std::span<const int32_t>> rows, float* out) {
+  const Result<Done> good = check(rows);
+  if (!good.ok()) return good.error();
+  for (size_t first = 0; first < rows.size();) {
+    size_t tokens = rows[first].size();
+    size_t last = first + 1;
+    while (last < rows.size() && tokens + rows[last].size() <= kChunkTokens) {
+      tokens += rows[last].size();
+      ++last;
+    }
+    const Result<Done> done =
+        chunk(rows.subspan(first, last - first), tokens, out + first * model_.width());
+    if (!done.ok()) return done.error();
+    first = last;
+  }
+  return Done{};
+}
+
+Result<Done> BertRunner::chunk(std::span<const std::span<const int32_t>> rows, size_t tokens,
+                               float* out) {
+  look_up(rows, tokens);
+  norm(model_.embeddings_norm_, tokens);
+  for (const BertModel::Layer& weights : model_.layers_) {
+    const Result<Done> done = layer(rows, tokens, weights);
+    if (!done.ok()) return done.error();
+  }
+  pool(rows, out);
+  return Done{};
+}
+
+Result<Done> BertRunner::layer(std::span<const std::span<const int32_t>> rows, size_t tokens,
+                               const BertModel::Layer& layer) {
+  const void* input = hidden_low_ != nullptr ? static_cast<const void*>(hidden_low_) : hidden_;
+  Result<Done> done = product(*qkv_call_, layer.qkv, tokens, input, qkv_);
+  if (!done.ok()) return done;
+  attend(rows);
+  done = product(*attention_output_call_, layer.attention_output, tokens, context_, hidden_);
+  if (!done.ok()) return done;
+  norm(layer.attention_norm, tokens);
+  done = product(*intermediate_call_, layer.intermediate, tokens, input, intermediate_);
+  if (!done.ok()) return done;
+  done = product(*output_call_, layer.output, tokens, intermediate_, hidden_);
+  if (!done.ok()) return done;
+  norm(layer.output_norm, tokens);
+  return Done{};
+}
+
+Result<Done> BertRunner::product(GemmCaller& caller, const BertModel::Linear& linear, size_t tokens,
+                                 const void* x, void* y) {
+  return caller.run(tokens, x, model_.pages_.data() + linear.packed, model_.floats(linear.bias), y,
+                    gemm_scratch_);
+}
+
+void BertRunner::look_up(std::span<const std::span<const int32_t>> rows, size_t tokens) {
+  const size_t hidden = model_.config_.hidden;
+  float* to = hidden_;
+  for (const std::span<const int32_t> row : rows) {
+    const float* position = model_.floats(model_.positions_);
+    for (const int32_t id : row) {
+      tensor_to_floats(*model_.words_, static_cast<size_t>(id) * hidden, {to, hidden});
+      for (size_t i = 0; i < hidden; ++i) to[i] += position[i];
+      to += hidden;
+      position += hidden;
+    }
+  }
+  // The rows that only fill the matrix up start from zero, so that they stay finite.
+  std::fill(to, to + (gemm_padded_rows(tokens) - tokens) * hidden, 0.0F);
+}
+
+void BertRunner::attend(std::span<const std::span<const int32_t>> rows) {
+  const size_t hidden = model_.config_.hidden;
+  size_t token = 0;
+  for (const std::span<const int32_t> row : rows) {
+    const AttentionShape shape{row.size(), model_.config_.heads, model_.config_.head_width()};
+    if (hidden_low_ != nullptr) {
+      model_.kernels_->attention_bf16(shape, static_cast<uint16_t*>(qkv_) + token * 3 * hidden,
+                                      static_cast<uint16_t*>(context_) + token * hidden,
+                                      attention_scratch_);
+    } else {
+      model_.kernels_->attention(shape, static_cast<float*>(qkv_) + token * 3 * hidden,
+                                 static_cast<float*>(context_) + token * hidden,
+                                 attention_scratch_);
+    }
+    token += row.size();
+  }
+}
+
+void BertRunner::norm(const BertModel::Norm& norm, size_t tokens) {
+  const NormShape shape{gemm_padded_rows(tokens), model_.config_.hidden,
+                        model_.config_.layer_norm_epsilon};
+  model_.kernels_->layer_norm(shape, hidden_, model_.floats(norm.scale), model_.floats(norm.shift),
+                              hidden_low_);
+}
+
+void BertRunner::pool(std::span<const std::span<const int32_t>> rows, float* out) const {
+  const size_t hidden = model_.config_.hidden;
+  const float* from = hidden_;
+  for (const std::span<const int32_t> row : rows) {
+    std::copy(from, from + hidden, out);
+    if (model_.pooling_ == Pooling::kMean) {
+      for (size_t t = 1; t < row.size(); ++t) {
+        for (size_t i = 0; i < hidden; ++i) out[i] += from[t * hidden + i];
+      }
+      const float share = 1.0F / static_cast<float>(row.size());
+      for (size_t i = 0; i < hidden; ++i) out[i] *= share;
+    }
+    if (model_.normalize_) {
+      double square = 0.0;
+      for (size_t i = 0; i < hidden; ++i) square += static_cast<double>(out[i]) * out[i];
+      // As torch.nn.functional.normalize: a vector of zeros stays one.
+      const auto factor = static_cast<float>(1.0 / std::max(std::sqrt(square), 1e-12));
+      for (size_t i = 0; i < hidden; ++i) out[i] *= factor;
+    }
+    from += row.size() * hidden;
+    out += hidden;
+  }
+}
+
+}  // namespace sluice

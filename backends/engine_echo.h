@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The echo engine: for tests and benchmarks of everything around a model. It keeps its one worker
+// busy for a + b * n per batch of n rows and answers each text with eight numbers that depend on
+// its bytes alone, so that a client can tell whether an answer is its own.
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
+
+#include "backends/engine.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace sluice {
+
+// The vector of a text. With h = FNV-1a (64 bit: start 0xcbf29ce484222325, for each byte
+// h = (h ^ byte) * 0x100000001b3) over its bytes, element k = 0 ... 7 is floor(z / 2^48) / 65536
+// where z is SplitMix64's mix of h + (k + 1) * 0x9e3779b97f4a7c15:
+//   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9; z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+//   z = z ^ (z >> 31)
+// all modulo 2^64. Each is in [0, 1) and exact in float32. Pure.
+std::array<float, 8> echo_vector(std::string_view text);
+
+// How long a batch of n rows takes: a + b * n.
+struct EchoTimes {
+  Duration a;
+  Duration b;
+};
+// Reads "echo" or "echo:a=2ms,b=0.1ms": either or both of a and b, as decimal numbers with the unit
+// ns, us, ms or s, at most an hour each. kInvalid with what is wrong otherwise.
+Result<EchoTimes> parse_echo_spec(std::string_view spec);
+
+struct EchoOptions {
+  EchoTimes times;
+  // Measures `busy`; called on the worker's thread. REQUIRED.
+  std::function<Instant()> now;
+  // Lets the worker wait; called only for a positive time. Empty: the thread sleeps.
+  std::function<void(Duration)> wait = {};
+};
+
+// One worker thread. Rows are the bytes of texts; outputs are eight float32 each.
+class EchoEngine final : public Engine {
+ public:
+  static constexpr size_t kWidth = 8;
+
+  // kInternal if no thread can be started. `done` as described at Engine.
+  static Result<std::unique_ptr<EchoEngine>> make(EchoOptions options, EngineSink done);
+  // Answers what was submitted, then ends its thread.
+  ~EchoEngine() override;
+
+  void submit(EngineJob job) override;
+  uint32_t slots() const override { return 1; }
+
+ private:
+  EchoEngine(EchoOptions options, EngineSink done);
+  void work();
+  EngineDone answer(const EngineJob& job) const;
+
+  // Constant after construction.
+  const EchoOptions options_;
+  const EngineSink done_;
+
+  // Protected by mutex_.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<EngineJob> jobs_;
+  bool stopping_ = false;
+
+  std::thread worker_;
+};
+
+}  // namespace sluice
