@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares our tokenizer with the `tokenizers` package, text by text; any difference fails.
 
-usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--seed S] [--limit L] [--all-code-points]
+usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--seed S] [--limit L] [--all-code-points] [--visible]
 
 TOKENIZE is the program made of tests/tools/tokenize_main.cc; FOLDER holds tokenizer.json. The texts
-follow from the seed. Needs: pip install tokenizers==0.23.3
+follow from the seed. A real vocabulary hides most of the normalization behind [UNK]; --visible repeats
+the comparison with every character below U+20000 as a piece, under each set of flags. Needs: pip install tokenizers==0.23.3
 """
 
 import argparse
@@ -15,6 +16,7 @@ import random
 import struct
 import subprocess
 import sys
+import tempfile
 
 from tokenizers import Tokenizer
 
@@ -109,26 +111,61 @@ def every_code_point():
             yield "q" + chr(c) + "q"
 
 
-def ours(args, texts):
+def ours(args, folder, texts):
     """(cut, ids) for each text, by our program."""
     data = b"".join(struct.pack("<I", len(t)) + t for t in (x.encode() for x in texts))
-    result = subprocess.run([args.tokenize, args.folder, str(args.limit)], input=data,
+    result = subprocess.run([args.tokenize, folder, str(args.limit)], input=data,
                             stdout=subprocess.PIPE, check=True)
     lines = result.stdout.decode().splitlines()
     assert len(lines) == len(texts), (len(lines), len(texts))
     return [(line[0] == "1", [int(x) for x in line.split()[1:]]) for line in lines]
 
 
-def compare(args, reference, texts):
+def compare(args, folder, texts):
     """Number of texts whose ids, or whether they were cut, differ; shows the first few."""
+    reference = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    reference.no_padding()
+    reference.enable_truncation(args.limit)
+    return sum(compare_some(args, folder, reference, texts[start:start + 10000])
+               for start in range(0, len(texts), 10000))
+
+
+def compare_some(args, folder, reference, texts):
     different = 0
-    for text, theirs, (cut, ids) in zip(texts, reference.encode_batch(texts), ours(args, texts)):
+    for text, theirs, (cut, ids) in zip(texts, reference.encode_batch(texts), ours(args, folder, texts)):
         if ids == theirs.ids and cut == bool(theirs.overflowing):
             continue
         different += 1
         if different <= 5:
             print("DIFFERENT: %s\n  tokenizers %s %s\n  ours       %s %s" % (
                 json.dumps(text), bool(theirs.overflowing), theirs.ids, cut, ids))
+    return different
+
+
+def compare_visible(args, texts):
+    """The same, with characters as vocabulary, for each set of flags."""
+    with open(os.path.join(args.folder, "tokenizer.json"), encoding="utf-8") as file:
+        content = json.load(file)
+    pieces = [x for x in content["model"]["vocab"] if x.startswith("[") or x.startswith("##")]
+    scalars = [chr(c) for c in range(0x20000) if not 0xD800 <= c < 0xE000]
+    pieces = dict.fromkeys(pieces[:1000] + scalars + ["##" + c for c in scalars])
+    content["model"]["vocab"] = {piece: i for i, piece in enumerate(pieces)}
+    for token in content["added_tokens"]:
+        token["id"] = content["model"]["vocab"][token["content"]]
+    for name, token in content["post_processor"]["special_tokens"].items():
+        token["ids"] = [content["model"]["vocab"][name]]
+    different = 0
+    for i in range(24):
+        flags = {"clean_text": i % 2 == 0, "handle_chinese_chars": i // 2 % 2 == 0,
+                 "lowercase": i // 4 % 2 == 0, "strip_accents": [None, True, False][i // 8]}
+        content["normalizer"].update(flags)
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            found = compare(args, folder, texts[i::24])
+        if found:
+            print("with", flags)
+        different += found
     return different
 
 
@@ -140,16 +177,14 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=256)
     parser.add_argument("--all-code-points", action="store_true")
+    parser.add_argument("--visible", action="store_true")
     args = parser.parse_args()
-    reference = Tokenizer.from_file(os.path.join(args.folder, "tokenizer.json"))
-    reference.no_padding()
-    reference.enable_truncation(args.limit)
     make = Texts(args.seed)
     texts = [make.edge(args.limit) if i % 20 == 0 else make.text() for i in range(args.count)]
     texts += list(every_code_point()) if args.all_code_points else []
-    different = 0
-    for start in range(0, len(texts), 10000):
-        different += compare(args, reference, texts[start:start + 10000])
+    different = compare(args, args.folder, texts)
+    if args.visible:
+        different += compare_visible(args, texts)
     print("%d texts compared, %d different" % (len(texts), different))
     sys.exit(1 if different else 0)
 
