@@ -33,7 +33,7 @@ std::vector<Row> slice_rows(const std::vector<int32_t>& ids, const std::vector<s
 
 }  // namespace
 
-Result<PreparedRows> EchoModel::prepare(std::span<const openai::Input> inputs) const {
+Result<PreparedRows> EmbeddedEcho::prepare(std::span<const openai::Input> inputs) const {
   PreparedRows prepared;
   prepared.rows.reserve(inputs.size());
   for (size_t index = 0; index < inputs.size(); ++index) {
@@ -60,20 +60,20 @@ Result<PreparedRows> EchoModel::prepare(std::span<const openai::Input> inputs) c
   return prepared;
 }
 
-uint32_t EchoModel::width() const { return static_cast<uint32_t>(kEchoWidth); }
+uint32_t EmbeddedEcho::width() const { return static_cast<uint32_t>(EchoEngine::kWidth); }
 
-std::optional<Error> EchoModel::check_dimensions(uint32_t dimensions) const {
-  if (dimensions <= kEchoWidth) return std::nullopt;
+std::optional<Error> EmbeddedEcho::check_dimensions(uint32_t dimensions) const {
+  if (dimensions <= EchoEngine::kWidth) return std::nullopt;
   return Error{.code = Code::kInvalid,
-               .message = "'dimensions' must be at most " + std::to_string(kEchoWidth) +
+               .message = "'dimensions' must be at most " + std::to_string(EchoEngine::kWidth) +
                           " for the model 'echo'.",
                .param = "dimensions"};
 }
 
-BertModel::BertModel(BertModelOptions options, std::unique_ptr<const Tokenizer> tokenizer)
+EmbeddedBert::EmbeddedBert(EmbeddedBertOptions options, std::unique_ptr<const Tokenizer> tokenizer)
     : options_(std::move(options)), tokenizer_(std::move(tokenizer)) {}
 
-Result<PreparedRows> BertModel::prepare(std::span<const openai::Input> inputs) const {
+Result<PreparedRows> EmbeddedBert::prepare(std::span<const openai::Input> inputs) const {
   PreparedRows prepared;
   std::vector<int32_t> ids;
   std::vector<size_t> ends;
@@ -92,14 +92,14 @@ Result<PreparedRows> BertModel::prepare(std::span<const openai::Input> inputs) c
   return prepared;
 }
 
-Result<bool> BertModel::append_ids(const openai::Input& input, size_t index,
-                                   std::vector<int32_t>& ids) const {
+Result<bool> EmbeddedBert::append_ids(const openai::Input& input, size_t index,
+                                      std::vector<int32_t>& ids) const {
   if (input.kind == openai::Input::Kind::kTokens) return append_token_array(input.json, index, ids);
   return tokenizer_->encode(input.json.text(), ids);
 }
 
-Result<bool> BertModel::append_token_array(JsonView array, size_t index,
-                                           std::vector<int32_t>& ids) const {
+Result<bool> EmbeddedBert::append_token_array(JsonView array, size_t index,
+                                              std::vector<int32_t>& ids) const {
   std::vector<int32_t> own;
   std::optional<Error> error;
   array.for_each_item([&](JsonView item) {
@@ -126,7 +126,7 @@ Result<bool> BertModel::append_token_array(JsonView array, size_t index,
   return content.size() > room;
 }
 
-std::optional<Error> BertModel::check_dimensions(uint32_t dimensions) const {
+std::optional<Error> EmbeddedBert::check_dimensions(uint32_t dimensions) const {
   if (dimensions == options_.width) return std::nullopt;
   Error error{.code = Code::kInvalid, .message = {}, .param = "dimensions"};
   const std::string width = std::to_string(options_.width);

@@ -42,7 +42,7 @@ class EmbeddedModel {
 
 // The echo engine's inputs: a row is the text's bytes (for token arrays the ids as 4-byte
 // little-endian integers), usage is the number of bytes, and token budgets do not apply.
-class EchoModel final : public EmbeddedModel {
+class EmbeddedEcho final : public EmbeddedModel {
  public:
   Result<PreparedRows> prepare(std::span<const openai::Input> inputs) const override;
   uint32_t width() const override;
@@ -50,7 +50,7 @@ class EchoModel final : public EmbeddedModel {
 };
 
 // What a BERT encoder's folder says that matters before the engine.
-struct BertModelOptions {
+struct EmbeddedBertOptions {
   std::string name;         // for messages
   uint32_t width = 0;       // hidden size
   uint32_t tokens_max = 0;  // of one input, special tokens included
@@ -63,9 +63,9 @@ struct BertModelOptions {
 
 // Texts become WordPiece ids. Token arrays are taken as ids of the model's vocabulary; they get
 // [CLS] and [SEP] around them unless they have them.
-class BertModel final : public EmbeddedModel {
+class EmbeddedBert final : public EmbeddedModel {
  public:
-  BertModel(BertModelOptions options, std::unique_ptr<const Tokenizer> tokenizer);
+  EmbeddedBert(EmbeddedBertOptions options, std::unique_ptr<const Tokenizer> tokenizer);
   Result<PreparedRows> prepare(std::span<const openai::Input> inputs) const override;
   uint32_t width() const override { return options_.width; }
   std::optional<Error> check_dimensions(uint32_t dimensions) const override;
@@ -76,7 +76,7 @@ class BertModel final : public EmbeddedModel {
                           std::vector<int32_t>& ids) const;
   Result<bool> append_token_array(JsonView array, size_t index, std::vector<int32_t>& ids) const;
 
-  const BertModelOptions options_;
+  const EmbeddedBertOptions options_;
   const std::unique_ptr<const Tokenizer> tokenizer_;
 };
 

@@ -55,6 +55,7 @@ class Server final : public ConnectionOwner {
   void turn();
   // Stops taking new connections, lets what has begun come to its end, closes what is idle.
   void drain();
+  bool draining() const override { return drain_turns_ > 0; }
   // While draining: whether a request is still being read (the core must not drain yet), and
   // whether anything is still owed to a client of the main listener.
   bool reading() const;
@@ -94,7 +95,6 @@ class Server final : public ConnectionOwner {
   void on_gone(Connection& connection) override;
   void on_closed(Connection& connection) override;
   void on_written(Connection& connection, Duration took) override;
-  bool draining() const override { return drain_turns_ > 0; }
   std::string_view http_date() override;
 
   void embeddings(RequestId id, RequestHead head, const Slice& body);
