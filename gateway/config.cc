@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/assert.h"
+#include "gateway/units.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr Duration kEchoMax = seconds(60);
+
+// The core's budget counts waiting rows alone; bodies being read, rows made of them and answers
+// being written are as much again each.
+constexpr uint64_t kQueuedShare = 4;
+
+std::string default_name(const BackendConfig& backend) {
+  if (backend.echo) return "echo";
+  std::string_view path = backend.path;
+  while (path.ends_with('/')) path.remove_suffix(1);
+  const size_t slash = path.rfind('/');
+  return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
+}
+
+std::string at(const char* list, size_t index) {
+  return std::string(list) + "[" + std::to_string(index) + "]";
+}
+
+// Names and aliases share one space: a client's `model` must mean one thing.
+void check_names(const Config& config, std::vector<ConfigProblem>& problems) {
+  std::map<std::string_view, std::string> owners;
+  const auto claim = [&](std::string_view name, const std::string& path) {
+    const auto [owner, is_new] = owners.emplace(name, path);
+    if (!is_new) problems.push_back({path, "is the same name as " + owner->second});
+  };
+  for (size_t m = 0; m < config.models.size(); ++m) {
+    const ModelConfig& model = config.models[m];
+    const std::string path = at("models", m);
+    if (!is_model_name(model.name)) {
+      problems.push_back({path + ".name",
+                          "must be 1 to 200 visible ASCII characters without quotes and "
+                          "backslashes; a name left out is that of the model's folder"});
+    }
+    claim(model.name, path + ".name");
+    for (size_t a = 0; a < model.aliases.size(); ++a) {
+      claim(model.aliases[a], path + "." + at("aliases", a));
+    }
+  }
+}
+
+void check_model(const ModelConfig& model, const std::string& path,
+                 std::vector<ConfigProblem>& problems) {
+  const auto require = [&](bool holds, const char* key, const char* message) {
+    if (!holds) problems.push_back({path + key, message});
+  };
+  require(model.batch.items_max <= model.queue.items_max, ".batch.items_max",
+          "must be at most queue.items_max of the same model: a batch is made of what waits");
+  require(model.batch.bytes_max <= model.queue.bytes_max, ".batch.bytes_max",
+          "must be at most queue.bytes_max of the same model: a batch is made of what waits");
+  require(model.queue.tenant_items_max <= model.queue.items_max, ".queue.tenant_items_max",
+          "must be at most queue.items_max of the same model");
+  require(model.batch.wait_max < model.queue.deadline, ".batch.wait_max",
+          "must be shorter than queue.deadline of the same model: everything would expire");
+  require(!model.backends.empty(), ".backends", "needs at least one backend");
+  for (size_t b = 0; b < model.backends.size(); ++b) {
+    const BackendConfig& backend = model.backends[b];
+    if (backend.path.empty() && !backend.echo) {
+      problems.push_back({path + "." + at("backends", b) + ".path",
+                          "is needed: the folder of the model, or echo"});
+    }
+  }
+}
+
+}  // namespace
+
+std::string format_problem(const ConfigProblem& problem, std::string_view file) {
+  std::string out(file);
+  if (problem.line > 0) {
+    out += ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column);
+  }
+  if (!out.empty()) out += ": ";
+  if (!problem.path.empty()) out += problem.path + ": ";
+  return out + problem.message;
+}
+
+void finish_config(Config& config) {
+  for (ModelConfig& model : config.models) {
+    if (model.name.empty() && !model.backends.empty()) {
+      model.name = default_name(model.backends.front());
+    }
+  }
+}
+
+std::vector<ConfigProblem> check_config(const Config& config) {
+  std::vector<ConfigProblem> problems;
+  if (config.models.empty()) problems.push_back({"models", "needs at least one model"});
+  if (config.admin && config.listen.port != 0 && config.admin->port == config.listen.port &&
+      config.admin->host == config.listen.host) {
+    problems.push_back({"admin", "must be another address than listen, or off"});
+  }
+  if (config.limits.connection.http.body_bytes_max > config.limits.bytes_held_max / kQueuedShare) {
+    problems.push_back({"limits.body_bytes_max",
+                        "must be at most a quarter of limits.bytes_held_max: a larger body could "
+                        "never be let in"});
+  }
+  for (size_t m = 0; m < config.models.size(); ++m) {
+    check_model(config.models[m], at("models", m), problems);
+  }
+  check_names(config, problems);
+  return problems;
+}
+
+bool is_model_name(std::string_view name) {
+  constexpr size_t kNameBytesMax = 200;
+  return !name.empty() && name.size() <= kNameBytesMax &&
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+}
+
+Result<std::optional<EchoChoice>> parse_echo(std::string_view path) {
+  const auto error = [](const char* message) { return Error{Code::kInvalid, message}; };
+  if (path != "echo" && !path.starts_with("echo:")) return std::optional<EchoChoice>{};
+  EchoChoice echo;
+  path.remove_prefix(path == "echo" ? 4 : 5);
+  while (!path.empty()) {
+    const size_t comma = path.find(',');
+    const std::string_view part = path.substr(0, comma);
+    path.remove_prefix(comma == std::string_view::npos ? path.size() : comma + 1);
+    if (!part.starts_with("a=") && !part.starts_with("b=")) {
+      return error(
+          "must be echo with a (time per batch) and b (time per item): echo:a=2ms,b=0.1ms");
+    }
+    const Result<Duration> time = parse_duration(part.substr(2));
+    if (!time.ok() || time.value() > kEchoMax) {
+      return error("must have times of at most 60s for a and b: echo:a=2ms,b=0.1ms");
+    }
+    (part.front() == 'a' ? echo.per_batch : echo.per_item) = time.value();
+  }
+  return std::optional(echo);
+}
+
+CoreOptions core_options(const Config& config, std::span<const uint32_t> slots) {
+  CoreOptions options;
+  options.queued_bytes_max = config.limits.bytes_held_max / kQueuedShare;
+  options.attempts_max = static_cast<uint32_t>(config.limits.attempts_max);
+  options.priority_step = config.limits.priority_step;
+  options.keys_max = config.limits.keys_max;
+  options.tenants_max = config.limits.tenants_max;
+  for (const ModelConfig& model : config.models) {
+    ModelOptions& out = options.models.emplace_back(ModelOptions{
+        .name = model.name, .batch = model.batch, .queue = model.queue, .backends = {}});
+    if (out.queue.tenant_items_max == 0) out.queue.tenant_items_max = out.queue.items_max;
+    for (size_t b = 0; b < model.backends.size(); ++b) {
+      const size_t index = options.backends.size();
+      ASSERT(index < slots.size());
+      out.backends.push_back(static_cast<BackendIndex>(index));
+      options.backends.push_back({.name = "local-" + std::to_string(index), .slots = slots[index]});
+    }
+  }
+  ASSERT(options.backends.size() == slots.size());
+  return options;
+}
+
+}  // namespace sluice

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Config: everything a user can set, as plain values. The defaults stand in these structs; the
+// keys, their limits and what they mean stand in settings_table.cc, which the file reader, the
+// command line and docs/CONFIGURATION.md all follow.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/embedded_model.h"
+#include "backends/precision.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "batcher/core.h"
+#include "gateway/connection.h"
+
+namespace sluice {
+
+// The value of an environment variable, or nothing if it is not set. main passes the real one.
+using Environment = std::function<std::optional<std::string>(std::string_view name)>;
+
+// What the process may hold and how long it waits for peers.
+struct LimitsConfig {
+  uint64_t bytes_held_max = uint64_t{1} << 30;  // of requests and answers, over the whole process
+  uint64_t connections_max = 10'000;
+  ConnectionLimits connection;
+  Duration drain_max = seconds(30);            // for what was accepted, after the first SIGTERM
+  uint64_t keys_max = 1024;                    // as CoreOptions
+  uint64_t tenants_max = 4096;                 // as CoreOptions
+  uint64_t attempts_max = 2;                   // as CoreOptions
+  Duration priority_step = milliseconds(500);  // as CoreOptions
+};
+
+// Where a local model runs.
+struct DeviceChoice {
+  enum class Kind { kAuto, kCpu, kCuda };
+  Kind kind = Kind::kAuto;  // kAuto: a GPU if there is one
+  uint32_t index = 0;       // of the GPU, for kCuda
+  friend bool operator==(const DeviceChoice&, const DeviceChoice&) = default;
+};
+
+// The test engine: busy for `per_batch` + n * `per_item` with a batch of n.
+struct EchoChoice {
+  Duration per_batch;
+  Duration per_item;
+};
+
+// A place where a model's batches run; only models inside this process exist.
+struct BackendConfig {
+  std::string path;                // the model's folder; empty for the echo engine
+  std::optional<EchoChoice> echo;  // the echo engine instead of a folder
+  DeviceChoice device;
+  PrecisionChoice precision = PrecisionChoice::kAuto;
+  uint64_t threads = 0;  // 0: as Config::threads
+};
+
+struct ModelConfig {
+  std::string name;  // empty until finish_config(): the folder's last component, or "echo"
+  std::vector<std::string> aliases;
+  BatchLimits batch;
+  QueueLimits queue = {.tenant_items_max = 0};  // tenant_items_max 0: as items_max
+  OnTooLong on_too_long = OnTooLong::kTruncate;
+  std::vector<BackendConfig> backends;
+};
+
+struct Config {
+  Address listen = {.host = "127.0.0.1", .port = 8080};
+  std::optional<Address> admin = Address{.host = "127.0.0.1", .port = 9090};  // nothing: off
+  uint64_t io_threads = 1;
+  uint64_t threads = 0;  // of each local model on the CPU; 0: one less than the cores it may use
+  LimitsConfig limits;
+  LogOptions log;
+  std::vector<ModelConfig> models;
+};
+
+// Lists are part of the configuration, so they have limits too.
+inline constexpr size_t kModelsMax = 256;
+inline constexpr size_t kAliasesMax = 64;   // of one model
+inline constexpr size_t kBackendsMax = 16;  // of one model
+
+// Something wrong with a configuration: which key, and where it stands if it came from a file.
+struct ConfigProblem {
+  std::string path;     // e.g. "models[0].batch.items_max"; empty: the file as a whole
+  std::string message;  // continues the path: "must be at most queue.items_max"
+  int line = 0;         // from 1; 0: not from a file
+  int column = 0;       // from 1
+};
+
+// "FILE:LINE:COLUMN: PATH: MESSAGE", without what is not known.
+std::string format_problem(const ConfigProblem& problem, std::string_view file);
+
+// Fills in what follows from other values: names that were left out.
+void finish_config(Config& config);
+
+// What no single key can tell: whether the values fit each other. REQUIRES: finish_config() was
+// called. The messages hold no values, which may come from the environment.
+std::vector<ConfigProblem> check_config(const Config& config);
+
+// Whether `name` can stand in a JSON string, a path and a header as it is: 1 to 200 visible ASCII
+// characters but for `"` and `\`.
+bool is_model_name(std::string_view name);
+
+// "echo", or "echo:a=2ms,b=0.1ms" with either part: what it stands for. Nothing for any other path
+// (a folder of that name is "./echo"); kInvalid for a parameter it does not know.
+Result<std::optional<EchoChoice>> parse_echo(std::string_view path);
+
+// The part of `config` that the core decides by. Backends are numbered through in the order of the
+// file. `slots` holds what each engine says it can run at a time. REQUIRES: a config without
+// problems, one element of `slots` per backend.
+CoreOptions core_options(const Config& config, std::span<const uint32_t> slots);
+
+}  // namespace sluice

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only user of yaml-cpp, which reports by throwing: load_config() catches all of it. The reader
+// walks the keys it knows, never the document, so neither nesting nor anchors that contain
+// themselves can lead it astray.
+
+#include "gateway/config_yaml.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <functional>
+#include <set>
+
+#include "gateway/settings.h"
+#include "gateway/units.h"
+
+namespace sluice {
+
+namespace {
+
+bool is_name_byte(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// `raw` with each ${NAME} replaced. kInvalid: a variable is missing, or "${" is not closed.
+Result<std::string> expand(std::string_view raw, const Environment& environment) {
+  std::string out;
+  while (!raw.empty()) {
+    const size_t dollar = raw.find('$');
+    out += raw.substr(0, dollar);
+    if (dollar == std::string_view::npos) break;
+    raw.remove_prefix(dollar);
+    if (raw.starts_with("$${")) {
+      out += "${";
+      raw.remove_prefix(3);
+      continue;
+    }
+    if (!raw.starts_with("${")) {
+      out += '$';
+      raw.remove_prefix(1);
+      continue;
+    }
+    const size_t close = raw.find('}');
+    const std::string_view name = raw.substr(2, close == std::string_view::npos ? 0 : close - 2);
+    if (name.empty() || !std::all_of(name.begin(), name.end(), is_name_byte)) {
+      return Error{Code::kInvalid, "has a \"${\" that is not followed by a name and \"}\""};
+    }
+    const std::optional<std::string> value = environment(name);
+    if (!value) {
+      return Error{Code::kInvalid,
+                   "needs the environment variable " + std::string(name) + ", which is not set"};
+    }
+    out += *value;
+    raw.remove_prefix(close + 1);
+  }
+  return out;
+}
+
+// Reads one document into a LoadedConfig.
+class Reader {
+ public:
+  explicit Reader(const Environment& environment) : environment_(environment) {}
+
+  LoadedConfig read(const YAML::Node& root) {
+    if (!root.IsNull()) read_process(root);
+    return std::move(loaded_);
+  }
+
+ private:
+  // What a key of a section is when it is no setting: reads it and says so.
+  using OtherKey =
+      std::function<bool(const std::string& key, const std::string& path, const YAML::Node& value)>;
+
+  static ConfigPlace place_of(const YAML::Node& node) {
+    const YAML::Mark mark = node.Mark();
+    return mark.is_null() ? ConfigPlace{} : ConfigPlace{mark.line + 1, mark.column + 1};
+  }
+
+  void problem(const std::string& path, ConfigPlace place, std::string message) {
+    loaded_.problems.push_back({path, std::move(message), place.line, place.column});
+  }
+
+  // The values of `node` with their keys, or a problem if it is no mapping.
+  template <typename Visit>
+  void each_key(const YAML::Node& node, const std::string& path, const Visit& visit) {
+    if (!node.IsMap()) {
+      problem(path, place_of(node), "must be a section of keys and values");
+      return;
+    }
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      const YAML::Node& key = entry.first;
+      const YAML::Node& value = entry.second;
+      const std::string prefix = path.empty() ? "" : path + ".";
+      if (!key.IsScalar()) {
+        problem(path, place_of(key), "has a key that is not a word");
+      } else if (!seen.insert(key.Scalar()).second) {
+        problem(prefix + shown_key(key.Scalar()), place_of(key), "is given twice");
+      } else {
+        visit(key, value, prefix + shown_key(key.Scalar()));
+      }
+    }
+  }
+
+  // A key as messages show it; what is no word is quoted.
+  static std::string shown_key(const std::string& key) {
+    const bool word = !key.empty() && key.size() <= 60 &&
+                      std::all_of(key.begin(), key.end(),
+                                  [](char c) { return is_name_byte(c) || c == '-' || c == '.'; });
+    return word ? key : quote(key);
+  }
+
+  template <typename T>
+  void read_section(const YAML::Node& node, const std::string& path, const std::string& section,
+                    std::span<const Setting<T>> settings, T& target,
+                    std::span<const std::string_view> other_names, const OtherKey& other) {
+    each_key(
+        node, path,
+        [&](const YAML::Node& key, const YAML::Node& value, const std::string& key_path) {
+          const std::string full = section + key.Scalar();
+          loaded_.places[key_path] = place_of(key);
+          const auto setting = std::find_if(settings.begin(), settings.end(),
+                                            [&](const Setting<T>& s) { return s.key == full; });
+          if (setting != settings.end()) {
+            read_value(value, key_path,
+                       [&](std::string_view text) { return set_value(*setting, target, text); });
+          } else if (key.Scalar().find('.') == std::string::npos && is_section(full, settings)) {
+            if (value.IsNull()) return;
+            read_section(value, key_path, full + ".", settings, target, {}, {});
+          } else if (!other || !other(key.Scalar(), key_path, value)) {
+            problem(key_path, place_of(key), unknown(key.Scalar(), section, settings, other_names));
+          }
+        });
+  }
+
+  template <typename T>
+  static bool is_section(const std::string& full, std::span<const Setting<T>> settings) {
+    return std::any_of(settings.begin(), settings.end(),
+                       [&](const Setting<T>& s) { return s.key.starts_with(full + "."); });
+  }
+
+  // "is not a known key; did you mean ...": first among the keys of this section, then for a key
+  // that has its home in another one.
+  template <typename T>
+  static std::string unknown(const std::string& key, const std::string& section,
+                             std::span<const Setting<T>> settings,
+                             std::span<const std::string_view> other_names) {
+    std::vector<std::string_view> here(other_names.begin(), other_names.end());
+    std::vector<std::string_view> elsewhere;
+    for (const Setting<T>& s : settings) {
+      elsewhere.push_back(s.key);
+      if (!s.key.starts_with(section)) continue;
+      std::string_view rest = s.key.substr(section.size());
+      rest = rest.substr(0, rest.find('.'));
+      if (std::find(here.begin(), here.end(), rest) == here.end()) here.push_back(rest);
+    }
+    if (const auto near = nearest(key, here)) {
+      return "is not a known key; did you mean " + std::string(*near) + "?";
+    }
+    for (const std::string_view full : elsewhere) {
+      const std::string_view last = full.substr(full.rfind('.') + 1);
+      if (key == last) {
+        return "is not a known key here; did you mean " + std::string(full) + "?";
+      }
+    }
+    std::string message = "is not a known key; known here:";
+    for (const std::string_view name : here) message += " " + std::string(name);
+    return message;
+  }
+
+  // Gives the text of `value`, variables replaced, to `set`. A message quotes what the file holds,
+  // not what the variables stand for.
+  template <typename Set>
+  void read_value(const YAML::Node& value, const std::string& path, const Set& set) {
+    if (value.IsNull()) {
+      problem(path, loaded_.places[path], "has no value");
+      return;
+    }
+    const ConfigPlace place = place_of(value);
+    if (place.line > 0) loaded_.places[path] = place;
+    if (!value.IsScalar()) {
+      problem(path, place, "must be a single value");
+      return;
+    }
+    const Result<std::string> text = expand(value.Scalar(), environment_);
+    if (!text.ok()) {
+      problem(path, place, text.error().message);
+      return;
+    }
+    const Result<Done> done = set(std::string_view(text.value()));
+    if (!done.ok()) problem(path, place, done.error().message + ", not " + quote(value.Scalar()));
+  }
+
+  // Calls `visit` with each element of a list and its path.
+  template <typename Visit>
+  void each_element(const YAML::Node& list, const std::string& path, size_t count_max,
+                    const Visit& visit) {
+    if (list.IsNull()) return;
+    if (!list.IsSequence()) {
+      problem(path, place_of(list), "must be a list");
+      return;
+    }
+    if (list.size() > count_max) {
+      problem(path, place_of(list), "must have at most " + std::to_string(count_max) + " elements");
+      return;
+    }
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string element = path + "[" + std::to_string(i) + "]";
+      const YAML::Node node = list[i];
+      loaded_.places[element] = place_of(node);
+      visit(node, element);
+    }
+  }
+
+  void read_process(const YAML::Node& root) {
+    constexpr std::array<std::string_view, 1> kOthers = {"models"};
+    read_section<Config>(
+        root, "", "", process_settings(), loaded_.config, kOthers,
+        [this](const std::string& key, const std::string& path, const YAML::Node& value) {
+          if (key == "models") {
+            each_element(value, path, kModelsMax, [&](const YAML::Node& node, const auto& element) {
+              read_model(node, element);
+            });
+            return true;
+          }
+          if (key != "passthrough" && key != "jobs") return false;
+          problem(path, loaded_.places[path], "is not available in this version");
+          return true;
+        });
+  }
+
+  void read_model(const YAML::Node& node, const std::string& path) {
+    constexpr std::array<std::string_view, 2> kOthers = {"aliases", "backends"};
+    ModelConfig& model = loaded_.config.models.emplace_back();
+    read_section<ModelConfig>(
+        node, path, "", model_settings(), model, kOthers,
+        [&](const std::string& key, const std::string& key_path, const YAML::Node& value) {
+          if (key == "aliases") {
+            each_element(value, key_path, kAliasesMax,
+                         [&](const YAML::Node& alias, const auto& element) {
+                           read_alias(alias, element, model);
+                         });
+          } else if (key == "backends") {
+            each_element(value, key_path, kBackendsMax,
+                         [&](const YAML::Node& backend, const auto& element) {
+                           read_backend(backend, element, model);
+                         });
+          } else {
+            return false;
+          }
+          return true;
+        });
+  }
+
+  void read_alias(const YAML::Node& node, const std::string& path, ModelConfig& model) {
+    read_value(node, path, [&](std::string_view text) -> Result<Done> {
+      if (!is_model_name(text)) {
+        return Error{Code::kInvalid,
+                     "must be 1 to 200 visible ASCII characters without quotes and backslashes"};
+      }
+      model.aliases.emplace_back(text);
+      return Done{};
+    });
+  }
+
+  void read_backend(const YAML::Node& node, const std::string& path, ModelConfig& model) {
+    BackendConfig& backend = model.backends.emplace_back();
+    // The keys of another kind of backend would be reported one by one, beside the point.
+    if (node.IsMap() && node["kind"] && node["kind"].IsScalar()) {
+      const std::span<const Setting<BackendConfig>> settings = backend_settings();
+      const auto kind = std::find_if(settings.begin(), settings.end(),
+                                     [](const auto& s) { return s.key == "kind"; });
+      const size_t before = loaded_.problems.size();
+      read_value(node["kind"], path + ".kind",
+                 [&](std::string_view text) { return set_value(*kind, backend, text); });
+      if (loaded_.problems.size() > before) return;
+    }
+    read_section<BackendConfig>(node, path, "", backend_settings(), backend, {}, {});
+  }
+
+  LoadedConfig loaded_;
+  const Environment& environment_;
+};
+
+LoadedConfig failed(std::string message, ConfigPlace place = {}) {
+  LoadedConfig loaded;
+  loaded.problems.push_back({"", std::move(message), place.line, place.column});
+  return loaded;
+}
+
+}  // namespace
+
+LoadedConfig load_config(std::string_view text, const Environment& environment) {
+  if (text.size() > kConfigBytesMax) {
+    return failed("is larger than " + format_bytes(kConfigBytesMax));
+  }
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.empty()) return {};
+    if (documents.size() > 1) return failed("must be one YAML document, without further ---");
+    return Reader(environment).read(documents.front());
+  } catch (const YAML::Exception& e) {
+    const bool placed = !e.mark.is_null();
+    return failed("is not valid YAML: " + e.msg,
+                  placed ? ConfigPlace{e.mark.line + 1, e.mark.column + 1} : ConfigPlace{});
+  } catch (const std::exception& e) {
+    return failed(std::string("is not valid YAML: ") + e.what());
+  }
+}
+
+Result<std::string> read_config_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kConfigBytesMax + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad() || (file.fail() && !file.eof())) {
+    return Error{Code::kNotFound, "cannot read " + path};
+  }
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kConfigBytesMax) {
+    return Error{Code::kTooLarge, path + ": is larger than " + format_bytes(kConfigBytesMax)};
+  }
+  return text;
+}
+
+void place_problems(const LoadedConfig& loaded, std::vector<ConfigProblem>& problems) {
+  for (ConfigProblem& problem : problems) {
+    std::string path = problem.path;
+    while (problem.line == 0 && !path.empty()) {
+      if (const auto found = loaded.places.find(path); found != loaded.places.end()) {
+        problem.line = found->second.line;
+        problem.column = found->second.column;
+        break;
+      }
+      const size_t cut = path.find_last_of(".[");
+      path.resize(cut == std::string::npos ? 0 : cut);
+    }
+  }
+}
+
+}  // namespace sluice
