@@ -13,12 +13,12 @@ struct Row {
 
 // The one table from codes to HTTP. Reason phrases are RFC 9110's (section 15).
 constexpr Row kStatus[] = {
-    {Code::kInvalid, 400},        {Code::kUnauthorized, 401},     {Code::kForbidden, 403},
-    {Code::kNotFound, 404},       {Code::kMethodNotAllowed, 405}, {Code::kClientTimeout, 408},
-    {Code::kTooLarge, 413},       {Code::kMediaType, 415},        {Code::kExpectation, 417},
-    {Code::kOverloaded, 429},     {Code::kHeadersTooLarge, 431},  {Code::kInternal, 500},
-    {Code::kNotImplemented, 501}, {Code::kUpstream, 502},         {Code::kUnavailable, 503},
-    {Code::kTimeout, 504},        {Code::kHttpVersion, 505},
+    {Code::kInvalid, 400},     {Code::kUnauthorized, 401},     {Code::kForbidden, 403},
+    {Code::kNotFound, 404},    {Code::kMethodNotAllowed, 405}, {Code::kClientTimeout, 408},
+    {Code::kTooLarge, 413},    {Code::kUriTooLong, 414},       {Code::kMediaType, 415},
+    {Code::kExpectation, 417}, {Code::kOverloaded, 429},       {Code::kHeadersTooLarge, 431},
+    {Code::kInternal, 500},    {Code::kNotImplemented, 501},   {Code::kUpstream, 502},
+    {Code::kUnavailable, 503}, {Code::kTimeout, 504},          {Code::kHttpVersion, 505},
 };
 
 struct Reason {
@@ -39,6 +39,7 @@ constexpr Reason kReason[] = {
     {408, "Request Timeout"},
     {413, "Content Too Large"},
     {415, "Unsupported Media Type"},
+    {414, "URI Too Long"},
     {417, "Expectation Failed"},
     {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},

@@ -20,6 +20,7 @@ enum class Code {
   kClientTimeout,     // 408: send faster
   kTooLarge,          // 413: send less
   kMediaType,         // 415: send the body in another form
+  kUriTooLong,        // 414: ask for a shorter target
   kExpectation,       // 417: leave the Expect header out
   kOverloaded,        // 429: come back after Error::retry_after
   kHeadersTooLarge,   // 431: send fewer or shorter headers

@@ -16,12 +16,13 @@
 
 namespace sluice {
 
-// What a request may at most be. Beyond: 431 for the head, 413 for the body, 400 for a chunk frame.
+// What a request may at most be. Beyond: 414 for the line, 431 for the
+// fields, 413 for the body.
 struct HttpLimits {
-  size_t line_bytes_max = 16 * 1024;  // the request line
+  size_t line_bytes_max = 16 * 1024;  // the request line without its CRLF
   size_t headers_max = 128;           // number of header fields
   size_t headers_bytes_max =
-      64 * 1024;  // all header fields together; must cover cookies and tokens
+      64 * 1024;  // all header fields with their CRLF; must cover cookies and tokens
   uint64_t body_bytes_max = 20 * 1024 * 1024;
 };
 
@@ -68,14 +69,15 @@ class RequestParser {
   RequestParser& operator=(const RequestParser&) = delete;
 
   // Reads from `bytes`, stops at the first event and says in `used` how many bytes it has consumed;
-  // call again with the rest. Never consumes past kEnd, so that pipelined bytes stay with the
-  // caller. After kError every call is kError.
+  // call again with the rest, even if that is empty, until kNeedMore. Never consumes past kEnd, so
+  // that pipelined bytes stay with the caller. After kError every call is kError.
   HttpEvent feed(std::string_view bytes, size_t& used);
 
   // REQUIRES: kHead was the last event but kBody and kEnd. May be moved from.
   RequestHead& head();
   std::string_view body() const;
-  // kInvalid, kTooLarge, kHeadersTooLarge, kNotImplemented (transfer codings), kHttpVersion.
+  // kInvalid, kTooLarge, kUriTooLong, kHeadersTooLarge, kExpectation, or kNotImplemented (unknown
+  // methods, CONNECT, transfer codings but chunked).
   const Error& error() const;
   // Whether a request has begun (its first byte was read) and not ended.
   bool in_message() const;

@@ -76,8 +76,9 @@ class Validator {
     const char* const at = location();
     switch (code) {
       case simdjson::TAPE_ERROR:
-      case simdjson::INCOMPLETE_ARRAY_OR_OBJECT:
         return fail(at, "not the expected punctuation");
+      case simdjson::INCOMPLETE_ARRAY_OR_OBJECT:
+        return fail(end_, "the text does not end with the array or object it began with");
       case simdjson::TRAILING_CONTENT:
         return fail(at, "something follows the value");
       default:
@@ -109,7 +110,11 @@ class Validator {
     if (token.data() >= end_) return fail(end_, "a value is missing");
     const std::string_view trimmed =
         trim(token.substr(0, static_cast<size_t>(end_ - token.data())));
-    return scalar(trimmed.data(), trimmed.data() + trimmed.size());
+    if (!scalar(trimmed.data(), trimmed.data() + trimmed.size())) return false;
+    // Going on, On-Demand would take a string and a colon for a key and skip what follows.
+    const char* const next = token.data() + token.size();
+    if (next < end_ && *next == ':') return fail(next, "not the expected punctuation");
+    return true;
   }
 
   bool items(ondemand::array& array, size_t depth) {
