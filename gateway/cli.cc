@@ -45,6 +45,15 @@ Command failed(int exit_code, const std::string& message) {
   return {.kind = Command::Kind::kDone, .config = {}, .exit_code = exit_code, .output = message};
 }
 
+// What stands for a flag's value in --help.
+template <typename T>
+std::string value_name(const Setting<T>& setting) {
+  if (std::holds_alternative<CountField<T>>(setting.field)) return "N";
+  if (std::holds_alternative<BytesField<T>>(setting.field)) return "SIZE";
+  if (std::holds_alternative<DurationField<T>>(setting.field)) return "TIME";
+  return limits_text(setting);
+}
+
 template <typename T>
 void add_flags(CLI::App& app, std::span<const Setting<T>> settings, std::list<Flag<T>>& flags) {
   for (const Setting<T>& setting : settings) {
@@ -52,13 +61,15 @@ void add_flags(CLI::App& app, std::span<const Setting<T>> settings, std::list<Fl
     Flag<T>& flag = flags.emplace_back();
     flag.setting = &setting;
     const std::string name(setting.flag);
-    const std::string meaning =
-        std::string(setting.meaning) + " [" + show_value(setting, T{}) + "]";
+    const std::string type = value_name(setting);
+    std::string meaning(setting.meaning);
+    if (type != limits_text(setting)) meaning += "; " + limits_text(setting);
+    if (const std::string fallback = show_value(setting, T{}); !fallback.empty())
+      meaning += " [" + fallback + "]";
     if (std::holds_alternative<SwitchField<T>>(setting.field)) {
       flag.option = app.add_flag(name + "{on}", flag.text, meaning);
     } else {
-      flag.option = app.add_option(name, flag.text, meaning);
-      flag.option->type_name(limits_text(setting));
+      flag.option = app.add_option(name, flag.text, meaning)->type_name(type);
     }
   }
 }
@@ -82,32 +93,45 @@ void describe(CLI::App& app, Flags& flags) {
   check->add_option("--config", flags.check_file, "configuration file")->type_name("FILE");
 }
 
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) names.push_back(option->get_name());
+  return names;
+}
+
+// "; did you mean ...?", or nothing if no name is near.
+std::optional<std::string> suggestion(const std::string& word,
+                                      const std::vector<std::string>& names,
+                                      const std::string& before_name = "") {
+  const std::vector<std::string_view> candidates(names.begin(), names.end());
+  const auto near = nearest(word, candidates);
+  if (!near) return std::nullopt;
+  return "; did you mean " + before_name + std::string(*near) + "?";
+}
+
 // The message for the first argument that nothing takes, or nothing if all were taken.
 std::optional<std::string> explain_extras(const CLI::App& app) {
-  const std::vector<CLI::App*> chosen = app.get_subcommands();
-  const CLI::App& asked = chosen.empty() ? app : *chosen.front();
   const std::vector<std::string> extras = app.remaining(true);
   if (extras.empty()) return std::nullopt;
-  std::vector<std::string> names;
   const std::string word = extras.front().substr(0, extras.front().find('='));
   const bool is_flag = word.starts_with("-");
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  if (!chosen.empty()) {
+    const CLI::App& asked = *chosen.front();
+    const std::string help = "; see sluice " + asked.get_name() + " --help";
+    if (!is_flag) return "unexpected argument " + quote(word) + help;
+    return "unknown flag " + quote(word) + suggestion(word, flags_of(asked)).value_or(help);
+  }
+  const std::string help = "; see sluice --help";
   if (is_flag) {
-    for (const CLI::Option* option : asked.get_options()) names.push_back(option->get_name());
-  } else if (chosen.empty()) {
-    for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+    std::optional<std::string> hint = suggestion(word, flags_of(app));
+    // The command may have been forgotten.
+    if (!hint) hint = suggestion(word, flags_of(*app.get_subcommand("serve")), "sluice serve ");
+    return "unknown flag " + quote(word) + hint.value_or(help);
   }
-  const std::vector<std::string_view> candidates(names.begin(), names.end());
-  std::string message = is_flag          ? "unknown flag "
-                        : chosen.empty() ? "unknown command "
-                                         : "unexpected argument ";
-  message += quote(word);
-  if (const auto near = nearest(word, candidates)) {
-    message += "; did you mean " + std::string(*near) + "?";
-  } else {
-    message +=
-        chosen.empty() ? "; see sluice --help" : "; see sluice " + asked.get_name() + " --help";
-  }
-  return message;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return "unknown command " + quote(word) + suggestion(word, names).value_or(help);
 }
 
 // Reads the value of `flag` into `target`; the message if it cannot be.
@@ -197,8 +221,8 @@ Command run(const CLI::App& app, const Flags& flags, const Environment& environm
   }
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   if (chosen.empty()) {
-    return failed(kArgumentsWrong, "sluice: no command; try sluice serve --model DIR\n" +
-                                       std::string("see sluice --help\n"));
+    return failed(kArgumentsWrong,
+                  "sluice: no command; try sluice serve --model DIR, or see sluice --help\n");
   }
   if (chosen.front()->get_name() == "serve") return load(flags.serve_file, flags, environment);
   if (flags.check_file.empty()) {
