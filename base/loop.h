@@ -49,6 +49,7 @@ class Stream {
   // Who is told. REQUIRES: called before the turn in which the stream was accepted ends.
   virtual void set_events(StreamEvents* events) = 0;
   // Queues the bytes of `parts` in order; never blocks, never fails (a failure is on_broken later).
+  // After shut_down() or on_broken() it does nothing.
   virtual void write(std::span<const Slice> parts) = 0;
   // Bytes given to write() that the system has not taken yet.
   virtual size_t unsent_bytes() const = 0;
