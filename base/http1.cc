@@ -55,7 +55,11 @@ int hex_digit(char c) {
 struct SecondReading {
   llhttp_t parser;
   size_t fields = 0;
+  // As they were at the end of the head; llhttp clears them when it is done with a message.
   bool complete = false;
+  bool chunked = false;
+  bool has_length = false;
+  uint64_t length = 0;
 };
 
 const llhttp_settings_t& second_reading_settings() {
@@ -67,7 +71,11 @@ const llhttp_settings_t& second_reading_settings() {
       return 0;
     };
     s.on_headers_complete = [](llhttp_t* parser) {
-      static_cast<SecondReading*>(parser->data)->complete = true;
+      auto* const reading = static_cast<SecondReading*>(parser->data);
+      reading->complete = true;
+      reading->chunked = (parser->flags & F_CHUNKED) != 0;
+      reading->has_length = (parser->flags & F_CONTENT_LENGTH) != 0;
+      reading->length = parser->content_length;
       return 1;  // the body is not for llhttp
     };
     return s;
@@ -89,11 +97,10 @@ std::optional<Error> read_again(const RequestHead& head) {
     return Error{Code::kInvalid,
                  std::string("invalid head: ") + llhttp_get_error_reason(&reading.parser)};
   }
-  const bool chunked = (reading.parser.flags & F_CHUNKED) != 0;
-  const bool has_length = (reading.parser.flags & F_CONTENT_LENGTH) != 0;
   const bool equal = reading.complete && reading.fields == head.headers.size() &&
-                     chunked == head.chunked && has_length == head.content_length.has_value() &&
-                     (!has_length || reading.parser.content_length == *head.content_length) &&
+                     reading.chunked == head.chunked &&
+                     reading.has_length == head.content_length.has_value() &&
+                     (!reading.has_length || reading.length == *head.content_length) &&
                      reading.parser.http_minor == head.version_minor;
   if (!equal) return Error{Code::kInvalid, "the head could be read in two ways"};
   return std::nullopt;
