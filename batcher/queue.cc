@@ -123,8 +123,11 @@ void Queue::take_turn(Tenant& tenant, Taken& taken, std::vector<Share>& shares) 
       with += weight_of(row);
       if (taken.weight.items > 0) taken.full = broken_limit(with, limits_);
       if (taken.full) break;
-      used_up = cost(row) > tenant.deficit;
-      if (used_up) break;
+      if (cost(row) > tenant.deficit) {
+        used_up = ring_.size() > 1;
+        if (used_up) break;
+        tenant.deficit += quantum();  // alone, its next turn is now
+      }
       tenant.deficit -= cost(row);
       taken.weight = with;
       ++count;
