@@ -26,12 +26,11 @@ bool usable_as_id(std::string_view id) {
 
 }  // namespace
 
-Server::Server(Loop& loop, Options options, World world, std::function<void()> wake_self)
+Server::Server(Loop& loop, Options options, World world)
     : loop_(loop),
       options_(options),
       world_(world),
-      wake_self_(std::move(wake_self)),
-      replies_(wake_self_),
+      replies_([&loop] { loop.wake(); }),
       prepared_([&loop] { loop.wake(); }) {
   main_.server = admin_.server = this;
   admin_.surface = Surface::kAdmin;
@@ -182,7 +181,7 @@ void Server::on_gone(Connection& connection) {
 
 void Server::on_closed(Connection& connection) {
   closed_.push_back(&connection);
-  wake_self_();
+  loop_.wake();
 }
 
 void Server::on_written(Connection&, Duration took) {
@@ -205,7 +204,6 @@ std::string_view Server::http_date() {
 
 void Server::drain() {
   drain_turns_ = 1;
-  wake_self_();
   loop_.wake();
 }
 

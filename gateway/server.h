@@ -4,7 +4,6 @@
 // answer. It sends rows to the core and takes replies from it, by mail only.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -42,8 +41,7 @@ class Server final : public ConnectionOwner {
     Log* log = nullptr;
   };
 
-  // `wake_self` makes the loop run turn() soon; called by whoever posts to replies().
-  Server(Loop& loop, Options options, World world, std::function<void()> wake_self);
+  Server(Loop& loop, Options options, World world);
   ~Server() override;
 
   // Listens on `address` for `surface` and returns the address it has. Fails as Loop::listen.
@@ -107,7 +105,6 @@ class Server final : public ConnectionOwner {
   Loop& loop_;
   const Options options_;
   const World world_;
-  std::function<void()> wake_self_;
   Mailbox<Reply> replies_;
   Mailbox<Prepared> prepared_;
   Port main_;

@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "gateway/version.h"
 
 namespace sluice {
 namespace {
@@ -56,7 +55,7 @@ Telemetry::Telemetry(Metrics& metrics) {
   hopeless_ = rejected("deadline");
   retried_rows_ = metrics.counter("sluice_retried_rows_total", "Rows sent again after a failure.");
   const GaugeId build = metrics.gauge("sluice_build_info", "Always 1; the labels say which build.",
-                                      {{"version", std::string(kVersion)}});
+                                      {{"version", SLUICE_VERSION}});
   metrics.shard().set(build, 1);
 }
 

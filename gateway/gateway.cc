@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/gateway.h"
+
+#include <utility>
+
+namespace sluice {
+
+Gateway::Gateway(const Config& config, uint64_t id_seed, World world)
+    : config_(config),
+      world_(std::move(world)),
+      telemetry_(metrics_),
+      budget_(config.limits.bytes_held_max),
+      events_([core = world_.core] { core->wake(); }),
+      id_seed_(id_seed) {}
+
+Gateway::~Gateway() = default;
+
+Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<Engine*>& engines) {
+  Api::Options api;
+  api.models = std::move(models);
+  api.started_unix_seconds = world_.core->unix_seconds();
+  api.render_metrics = [this] { return metrics_.render(); };
+  api_ = std::make_unique<Api>(std::move(api));
+  for (Loop* loop : world_.io) add_io(loop, id_seed_);
+  if (auto listening = listen(); !listening.ok()) return listening.error();
+
+  std::vector<uint32_t> slots;
+  for (const Engine* engine : engines) slots.push_back(engine->slots());
+  Dispatcher::Options options;
+  options.core = core_options(config_, slots);
+  options.engines = engines;
+  for (const auto& io : io_) options.replies.push_back(&io->server->replies());
+  options.telemetry = &telemetry_;
+  options.shard = &metrics_.shard();
+  dispatcher_ = std::make_unique<Dispatcher>(*world_.core, events_, std::move(options));
+
+  world_.core->on_turn([this] { core_turn(); });
+  if (!shared()) {
+    for (const auto& io : io_) io->loop->on_turn([this, &io = *io] { io_turn(io); });
+  }
+  api_->set_phase(Phase::kReady);
+  return Done{};
+}
+
+void Gateway::add_io(Loop* loop, uint64_t id_seed) {
+  auto io = std::make_unique<Io>();
+  io->loop = loop;
+  Server::World world;
+  world.api = api_.get();
+  world.core = &events_;
+  world.budget = &budget_;
+  world.offload = world_.offload;
+  world.telemetry = &telemetry_;
+  world.shard = &metrics_.shard();
+  world.log = world_.log;
+  const size_t threads = world_.io.size();
+  const Server::Options options{
+      .index = static_cast<uint8_t>(io_.size()),
+      .limits = config_.limits.connection,
+      .connections_max = (config_.limits.connections_max + threads - 1) / threads,
+      .id_seed = id_seed};
+  io->server = std::make_unique<Server>(*loop, options, world);
+  io_.push_back(std::move(io));
+}
+
+// The first listener takes a free port where 0 was asked for, the others share it. The admin
+// listener is the first loop's: it carries a scrape now and then.
+Result<Done> Gateway::listen() {
+  main_address_ = config_.listen;
+  for (const auto& io : io_) {
+    Result<Address> address = io->server->listen(Surface::kMain, main_address_, io_.size() > 1);
+    if (!address.ok()) return address.error();
+    main_address_ = address.value();
+  }
+  if (!config_.admin) return Done{};
+  Result<Address> address = io_[0]->server->listen(Surface::kAdmin, *config_.admin, false);
+  if (!address.ok()) return address.error();
+  admin_address_ = address.value();
+  return Done{};
+}
+
+// One turn of the core's loop. Where the I/O shares it, requests that arrived in this turn are seen
+// together by one step, and what that step answers goes out in the same turn.
+void Gateway::core_turn() {
+  if (shared()) io_turn(*io_[0]);
+  dispatcher_->turn();
+  if (shared()) io_turn(*io_[0]);
+  if (draining()) check_drained();
+}
+
+void Gateway::io_turn(Io& io) {
+  if (draining() && !io.server->draining()) io.server->drain();
+  io.server->turn();
+  if (!draining()) return;
+  io.reading.store(io.server->reading(), std::memory_order_release);
+  io.busy.store(io.server->busy(), std::memory_order_release);
+  if (!shared()) world_.core->wake();
+}
+
+void Gateway::drain(std::function<void()> drained) {
+  drained_ = std::move(drained);
+  api_->set_phase(Phase::kDraining);
+  draining_.store(true, std::memory_order_release);
+  for (const auto& io : io_) io->loop->wake();
+}
+
+void Gateway::check_drained() {
+  bool reading = false;
+  bool busy = false;
+  for (const auto& io : io_) {
+    reading |= io->reading.load(std::memory_order_acquire);
+    busy |= io->busy.load(std::memory_order_acquire);
+  }
+  // Only when every request has been read: until then all of them are still welcome.
+  if (!reading && !std::exchange(core_draining_, true)) events_.post(Draining{});
+  if (!busy && dispatcher_->idle() && drained_) std::exchange(drained_, nullptr)();
+}
+
+}  // namespace sluice
