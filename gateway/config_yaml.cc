@@ -120,13 +120,15 @@ class Reader {
         node, path,
         [&](const YAML::Node& key, const YAML::Node& value, const std::string& key_path) {
           const std::string full = section + key.Scalar();
+          // "a.b" as one word is not the key b of the section a.
+          const bool dotted = key.Scalar().find('.') != std::string::npos;
           loaded_.places[key_path] = place_of(key);
           const auto setting = std::find_if(settings.begin(), settings.end(),
                                             [&](const Setting<T>& s) { return s.key == full; });
-          if (setting != settings.end()) {
+          if (!dotted && setting != settings.end()) {
             read_value(value, key_path,
                        [&](std::string_view text) { return set_value(*setting, target, text); });
-          } else if (key.Scalar().find('.') == std::string::npos && is_section(full, settings)) {
+          } else if (!dotted && is_section(full, settings)) {
             if (value.IsNull()) return;
             read_section(value, key_path, full + ".", settings, target, {}, {});
           } else if (!other || !other(key.Scalar(), key_path, value)) {
