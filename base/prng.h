@@ -14,6 +14,7 @@ class Prng {
  public:
   explicit Prng(uint64_t seed) : state_(seed) {}
 
+  // The next number, any of the 2^64.
   uint64_t next() {
     uint64_t z = (state_ += 0x9e3779b97f4a7c15ull);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
