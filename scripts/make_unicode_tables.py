@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes backends/unicode_data.inc: what a BERT tokenizer does with each code point.
 
-Hugging Face's BertTokenizerFast mixes Unicode tables of several ages, most of them old, so no Unicode
-library gives the same ids. This script asks the `tokenizers` package (pip install tokenizers==0.23.3)
-about each of the 1,112,064 code points, one property at a time, and packs the answers:
+Hugging Face's BertTokenizerFast mixes Unicode tables of several ages, most of them old, so no
+Unicode library gives the same ids. This script asks the `tokenizers` package (pip install
+tokenizers==0.23.3) about each of the 1,112,064 code points, one property at a time, and packs the
+answers:
 
   classes       distinct sets of properties, at most 256
   stages        code point / 256 -> group of 16 blocks -> block of 16 code points -> class, for code
@@ -132,7 +133,7 @@ def pack_stages(of):
         blocks, indices = {}, []
         below = stages[0]
         for start in range(0, len(below), BLOCK):
-            indices.append(blocks.setdefault(tuple(below[start:start + BLOCK]), len(blocks)))
+            indices.append(blocks.setdefault(tuple(below[start : start + BLOCK]), len(blocks)))
         stages[0] = [x for block in blocks for x in block]
         stages.insert(0, indices)
     return stages
@@ -149,8 +150,13 @@ def rows(values, width=100):
 
 
 def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
-        os.path.dirname(os.path.abspath(__file__)), "..", "backends", "unicode_data.inc")
+    path = (
+        sys.argv[1]
+        if len(sys.argv) > 1
+        else os.path.join(
+            os.path.dirname(os.path.abspath(__file__)), "..", "backends", "unicode_data.inc"
+        )
+    )
     check_hangul()
     ranks, bare, classes, of = combining_ranks(), {}, {}, [0] * 0x110000
     nothing = (0, 0, 0)
@@ -160,21 +166,39 @@ def main():
     assert len(classes) <= 256
     first, second, third = pack_stages(of)
     assert max(first) < 256
-    ranges = [(c, of[c]) for c in range(TABLE_END, 0x110000) if c == TABLE_END or of[c] != of[c - 1]]
+    ranges = [
+        (c, of[c]) for c in range(TABLE_END, 0x110000) if c == TABLE_END or of[c] != of[c - 1]
+    ]
     runs, targets, longs = pack_bare(bare)
-    sizes = [len(first), 2 * len(second), len(third), 8 * len(classes), 8 * len(ranges),
-             8 * len(runs), 2 * len(targets), 12 * len(longs)]
-    print("%d bytes: stages %d + %d + %d, classes %d, ranges %d, bare forms %d + %d + %d" %
-          (sum(sizes), *sizes))
+    sizes = [
+        len(first),
+        2 * len(second),
+        len(third),
+        8 * len(classes),
+        8 * len(ranges),
+        8 * len(runs),
+        2 * len(targets),
+        12 * len(longs),
+    ]
+    print(
+        "%d bytes: stages %d + %d + %d, classes %d, ranges %d, bare forms %d + %d + %d"
+        % (sum(sizes), *sizes)
+    )
     assert sum(sizes) < 20000
     with open(path, "w") as out:
-        out.write(TEMPLATE % {
-            "classes": rows("{%d, %d, %d}" % x for x in classes),
-            "first": rows(first), "second": rows(second), "third": rows(third),
-            "ranges": rows("{0x%X, %d}" % r for r in ranges),
-            "runs": rows("{0x%X, %d}" % r for r in runs),
-            "targets": rows("0x%X" % t for t in targets),
-            "longs": rows("{0x%X, 0x%X, 0x%X}" % tuple(s) for s in longs)})
+        out.write(
+            TEMPLATE
+            % {
+                "classes": rows("{%d, %d, %d}" % x for x in classes),
+                "first": rows(first),
+                "second": rows(second),
+                "third": rows(third),
+                "ranges": rows("{0x%X, %d}" % r for r in ranges),
+                "runs": rows("{0x%X, %d}" % r for r in runs),
+                "targets": rows("0x%X" % t for t in targets),
+                "longs": rows("{0x%X, 0x%X, 0x%X}" % tuple(s) for s in longs),
+            }
+        )
 
 
 TEMPLATE = """// SPDX-License-Identifier: Apache-2.0

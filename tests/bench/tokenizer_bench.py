@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Time per token of our tokenizer and of the `tokenizers` package on the same texts, one after the other.
+"""Time per token of our tokenizer and of the `tokenizers` package on the same texts.
 
 usage: tokenizer_bench.py TOKENIZER_BENCH FOLDER TEXTS [LIMIT]
 
@@ -37,8 +37,10 @@ def main():
         lines.write("\n".join(texts))
         lines.flush()
         subprocess.run([program, folder, lines.name, str(limit)], check=True)
-    print("tokenizers: %.4f us per token (%d texts, %d tokens; one thread)" %
-          (statistics.median(passes) * 1e6 / tokens, len(texts), tokens))
+    print(
+        "tokenizers: %.4f us per token (%d texts, %d tokens; one thread)"
+        % (statistics.median(passes) * 1e6 / tokens, len(texts), tokens)
+    )
 
 
 if __name__ == "__main__":

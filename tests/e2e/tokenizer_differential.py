@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares our tokenizer with the `tokenizers` package, text by text; any difference fails.
 
-usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--seed S] [--limit L] [--all-code-points] [--visible]
+usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--seed S] [--limit L]
+                                 [--all-code-points] [--visible]
 
 TOKENIZE is the program made of tests/tools/tokenize_main.cc; FOLDER holds tokenizer.json. The texts
-follow from the seed. A real vocabulary hides most of the normalization behind [UNK]; --visible repeats
-the comparison with every character below U+20000 as a piece, under each set of flags. Needs: pip install tokenizers==0.23.3
+follow from the seed. A real vocabulary hides most of the normalization behind [UNK]; --visible
+repeats the comparison with every character below U+20000 as a piece, under each set of flags.
+Needs: pip install tokenizers==0.23.3
 """
 
 import argparse
@@ -20,25 +22,74 @@ import tempfile
 
 from tokenizers import Tokenizer
 
-ENGLISH = """the of and to in a is that for it as was with be by on not he his but at are this have from
-or had an they which one you were her all she there would their we him been has when who will more
-no if out so said what up its about into than them can only other new some could time these two may
+ENGLISH = """the of and to in a is that for it as was with be by on not he his but at are this have
+from or had an they which one you were her all she there would their we him been has when who will
+more no if out so said what up its about into than them can only other new some could time these two may
 then do first any my now such like our over man me even most made after also did many before must
 through back years where much your way well down should because each just those people mr how too
 tokenization embedding unbelievably internationalization serverless gateway throughput 2024 3.14
-don't it's co-operate e-mail x86_64 http://example.com/a?b=c user@host.org $100 50% #tag C++""".split()
-SPECIAL = ["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "[cls]", "[SEP", "[[SEP]]", "[SEP][SEP]",
-           "[unused1]", "##s", "##", "[SE\u0000P]", "[\u0301SEP]"]
-ZWJ = ["\U0001F468\u200D\U0001F469\u200D\U0001F467", "\U0001F3F3\uFE0F\u200D\U0001F308",
-       "\U0001F44D\U0001F3FD", "\U0001F1E9\U0001F1EA", "\u2764\uFE0F", "1\uFE0F\u20E3"]
-MARKS = [c for a, b in ((0x300, 0x370), (0x483, 0x488), (0x591, 0x5C8), (0x64B, 0x660), (0x8D3, 0x900),
-                        (0x1AB0, 0x1AD0), (0x1DC0, 0x1E00), (0x20D0, 0x20F1), (0x302A, 0x3030),
-                        (0x1D165, 0x1D173), (0x16FF0, 0x16FF2), (0xF71, 0xF85), (0x93C, 0x94E),
-                        (0xFE20, 0xFE30), (0x10A0D, 0x10A40), (0x11A34, 0x11A48))
-         for c in range(a, b)]
-BLANKS = " \t\n\r\u000b\u000c\u0085\u00a0\u1680\u2000\u2003\u2028\u2029\u202f\u205f\u3000\u200b\ufeff"
-CJK = [(0x4E00, 0xA000), (0x3400, 0x4DC0), (0x20000, 0x2A6E0), (0x2A700, 0x2CEB0), (0xF900, 0xFB00),
-       (0x2F800, 0x2FA20), (0x3040, 0x3100), (0xAC00, 0xD7A4), (0x1100, 0x1200)]
+don't it's co-operate e-mail x86_64 http://example.com/a?b=c user@host.org $100 50% #tag
+C++""".split()
+SPECIAL = [
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "[PAD]",
+    "[UNK]",
+    "[cls]",
+    "[SEP",
+    "[[SEP]]",
+    "[SEP][SEP]",
+    "[unused1]",
+    "##s",
+    "##",
+    "[SE\u0000P]",
+    "[\u0301SEP]",
+]
+ZWJ = [
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f3f3\ufe0f\u200d\U0001f308",
+    "\U0001f44d\U0001f3fd",
+    "\U0001f1e9\U0001f1ea",
+    "\u2764\ufe0f",
+    "1\ufe0f\u20e3",
+]
+MARKS = [
+    c
+    for a, b in (
+        (0x300, 0x370),
+        (0x483, 0x488),
+        (0x591, 0x5C8),
+        (0x64B, 0x660),
+        (0x8D3, 0x900),
+        (0x1AB0, 0x1AD0),
+        (0x1DC0, 0x1E00),
+        (0x20D0, 0x20F1),
+        (0x302A, 0x3030),
+        (0x1D165, 0x1D173),
+        (0x16FF0, 0x16FF2),
+        (0xF71, 0xF85),
+        (0x93C, 0x94E),
+        (0xFE20, 0xFE30),
+        (0x10A0D, 0x10A40),
+        (0x11A34, 0x11A48),
+    )
+    for c in range(a, b)
+]
+BLANKS = (
+    " \t\n\r\u000b\u000c\u0085\u00a0\u1680\u2000\u2003\u2028\u2029\u202f\u205f\u3000\u200b\ufeff"
+)
+CJK = [
+    (0x4E00, 0xA000),
+    (0x3400, 0x4DC0),
+    (0x20000, 0x2A6E0),
+    (0x2A700, 0x2CEB0),
+    (0xF900, 0xFB00),
+    (0x2F800, 0x2FA20),
+    (0x3040, 0x3100),
+    (0xAC00, 0xD7A4),
+    (0x1100, 0x1200),
+]
 LATIN = [(0x41, 0x5B), (0x61, 0x7B), (0xC0, 0x250), (0x1E00, 0x2000), (0x370, 0x530)]
 
 
@@ -61,42 +112,80 @@ class Texts:
         return "".join(make() for _ in range(self.random.randint(low, high)))
 
     def anywhere(self):
-        """A code point of a random block; blocks near the start, where most is assigned, more often."""
-        top = self.random.choice([0x100, 0x800, 0x3100, 0x10000, 0x10000, 0x20000, 0x20000, 0x110000])
+        """A code point of a random block; near the start, where most is assigned, more often."""
+        top = self.random.choice(
+            [0x100, 0x800, 0x3100, 0x10000, 0x10000, 0x20000, 0x20000, 0x110000]
+        )
         return self.scalar(0, top)
 
     def block(self):
         start = ord(self.anywhere()) & ~0x7F
-        return self.many(1, 12, lambda: self.scalar(start, start + 0x80)
-                         if not 0xD780 <= start < 0xE000 else self.of(CJK))
+        return self.many(
+            1,
+            12,
+            lambda: (
+                self.scalar(start, start + 0x80) if not 0xD780 <= start < 0xE000 else self.of(CJK)
+            ),
+        )
 
     def marks(self):
         base = self.random.choice([lambda: "", lambda: "a", lambda: self.of(LATIN), self.anywhere])
-        return self.many(1, 4, lambda: base() + self.many(
-            0, 6, lambda: chr(self.random.choice(MARKS)) if self.random.random() < 0.8
-            else self.random.choice("\u0000\u034f\u200d\u0ec8\u0041\u4e00\u0345")))
+        return self.many(
+            1,
+            4,
+            lambda: base()
+            + self.many(
+                0,
+                6,
+                lambda: (
+                    chr(self.random.choice(MARKS))
+                    if self.random.random() < 0.8
+                    else self.random.choice("\u0000\u034f\u200d\u0ec8\u0041\u4e00\u0345")
+                ),
+            ),
+        )
 
     def word(self):
         length = self.random.choice([1, 2, 3, 5, 8, 13, 30, 99, 100, 101, 102, 300])
-        letter = self.random.choice([
-            lambda: self.random.choice("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789"), lambda: "a",
-            lambda: self.of(LATIN), lambda: self.of(CJK[6:]), lambda: "\U0001D165", self.anywhere,
-            lambda: "e\u0301", lambda: "\u0130"])
+        letter = self.random.choice(
+            [
+                lambda: self.random.choice("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789"),
+                lambda: "a",
+                lambda: self.of(LATIN),
+                lambda: self.of(CJK[6:]),
+                lambda: "\U0001d165",
+                self.anywhere,
+                lambda: "e\u0301",
+                lambda: "\u0130",
+            ]
+        )
         return "".join(letter() for _ in range(length))
 
     def english(self):
         return " ".join(self.random.choice(ENGLISH) for _ in range(self.random.randint(1, 60)))
 
     def text(self):
-        kinds = [self.anywhere, self.block, self.marks, self.word, self.english,
-                 lambda: self.random.choice(SPECIAL), lambda: self.random.choice(ZWJ),
-                 lambda: self.many(1, 3, lambda: self.random.choice(BLANKS)),
-                 lambda: self.many(1, 4, lambda: self.random.choice("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")),
-                 lambda: self.many(1, 10, lambda: self.of(CJK)),
-                 lambda: self.many(1, 10, lambda: self.of(LATIN)),
-                 lambda: self.scalar(), lambda: chr(self.random.randrange(0x20))]
+        kinds = [
+            self.anywhere,
+            self.block,
+            self.marks,
+            self.word,
+            self.english,
+            lambda: self.random.choice(SPECIAL),
+            lambda: self.random.choice(ZWJ),
+            lambda: self.many(1, 3, lambda: self.random.choice(BLANKS)),
+            lambda: self.many(
+                1, 4, lambda: self.random.choice("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+            ),
+            lambda: self.many(1, 10, lambda: self.of(CJK)),
+            lambda: self.many(1, 10, lambda: self.of(LATIN)),
+            lambda: self.scalar(),
+            lambda: chr(self.random.randrange(0x20)),
+        ]
         chosen = self.random.sample(kinds, self.random.randint(1, 4))
-        return self.many(1, self.random.choice([1, 3, 10, 40]), lambda: self.random.choice(chosen)())
+        return self.many(
+            1, self.random.choice([1, 3, 10, 40]), lambda: self.random.choice(chosen)()
+        )
 
     def edge(self, limit):
         """One token a word, so that the number of tokens is at the limit or beside it."""
@@ -114,8 +203,9 @@ def every_code_point():
 def ours(args, folder, texts):
     """(cut, ids) for each text, by our program."""
     data = b"".join(struct.pack("<I", len(t)) + t for t in (x.encode() for x in texts))
-    result = subprocess.run([args.tokenize, folder, str(args.limit)], input=data,
-                            stdout=subprocess.PIPE, check=True)
+    result = subprocess.run(
+        [args.tokenize, folder, str(args.limit)], input=data, stdout=subprocess.PIPE, check=True
+    )
     lines = result.stdout.decode().splitlines()
     assert len(lines) == len(texts), (len(lines), len(texts))
     return [(line[0] == "1", [int(x) for x in line.split()[1:]]) for line in lines]
@@ -126,19 +216,25 @@ def compare(args, folder, texts):
     reference = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     reference.no_padding()
     reference.enable_truncation(args.limit)
-    return sum(compare_some(args, folder, reference, texts[start:start + 10000])
-               for start in range(0, len(texts), 10000))
+    return sum(
+        compare_some(args, folder, reference, texts[start : start + 10000])
+        for start in range(0, len(texts), 10000)
+    )
 
 
 def compare_some(args, folder, reference, texts):
     different = 0
-    for text, theirs, (cut, ids) in zip(texts, reference.encode_batch(texts), ours(args, folder, texts)):
+    for text, theirs, (cut, ids) in zip(
+        texts, reference.encode_batch(texts), ours(args, folder, texts)
+    ):
         if ids == theirs.ids and cut == bool(theirs.overflowing):
             continue
         different += 1
         if different <= 5:
-            print("DIFFERENT: %s\n  tokenizers %s %s\n  ours       %s %s" % (
-                json.dumps(text), bool(theirs.overflowing), theirs.ids, cut, ids))
+            print(
+                "DIFFERENT: %s\n  tokenizers %s %s\n  ours       %s %s"
+                % (json.dumps(text), bool(theirs.overflowing), theirs.ids, cut, ids)
+            )
     return different
 
 
@@ -156,8 +252,12 @@ def compare_visible(args, texts):
         token["ids"] = [content["model"]["vocab"][name]]
     different = 0
     for i in range(24):
-        flags = {"clean_text": i % 2 == 0, "handle_chinese_chars": i // 2 % 2 == 0,
-                 "lowercase": i // 4 % 2 == 0, "strip_accents": [None, True, False][i // 8]}
+        flags = {
+            "clean_text": i % 2 == 0,
+            "handle_chinese_chars": i // 2 % 2 == 0,
+            "lowercase": i // 4 % 2 == 0,
+            "strip_accents": [None, True, False][i // 8],
+        }
         content["normalizer"].update(flags)
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as file:
