@@ -88,14 +88,15 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::make(TokenizerSpec spec, uin
   if (auto error = check(spec.vocabulary, size)) return *error;
   if (auto error = check(spec.added, size)) return *error;
   if (auto error = check({{"[CLS]", spec.cls}, {"[SEP]", spec.sep}}, size)) return *error;
-  // Of equal pieces the last one counts.
-  const auto unknown = std::find_if(spec.vocabulary.rbegin(), spec.vocabulary.rend(),
-                                    [&](const Piece& p) { return p.text == spec.unknown; });
-  if (unknown == spec.vocabulary.rend()) {
+  int32_t unknown = -1;
+  for (const Piece& piece : spec.vocabulary) {
+    if (piece.text == spec.unknown) unknown = std::max(unknown, piece.id);
+  }
+  if (unknown < 0) {
     return Error{Code::kInvalid, "the unknown token \"" + spec.unknown + "\" has no id"};
   }
-  const int32_t id = unknown->id;
-  return std::unique_ptr<const Tokenizer>(new Tokenizer(std::move(spec), id, size, tokens_max));
+  return std::unique_ptr<const Tokenizer>(
+      new Tokenizer(std::move(spec), unknown, size, tokens_max));
 }
 
 Tokenizer::Tokenizer(TokenizerSpec spec, int32_t unknown, uint32_t vocabulary_size,

@@ -10,22 +10,24 @@
 
 namespace sluice {
 
-// Bits of CodePointClass::flags.
-inline constexpr uint8_t kControl = 1;       // clean-up deletes it
-inline constexpr uint8_t kSpace = 2;         // it ends a word and is no part of any
-inline constexpr uint8_t kPunctuation = 4;   // it is a word by itself
-inline constexpr uint8_t kCjk = 8;           // CJK spacing makes it a word by itself
-inline constexpr uint8_t kMark = 16;         // accent stripping deletes it
-inline constexpr uint8_t kHasBareForm = 32;  // accent stripping replaces it by bare_form()
-
 // The properties of a code point.
 struct CodePointClass {
+  // Bits of `flags`.
+  static constexpr uint8_t kControl = 1;       // clean-up deletes it
+  static constexpr uint8_t kSpace = 2;         // it ends a word and is no part of any
+  static constexpr uint8_t kPunctuation = 4;   // it is a word by itself
+  static constexpr uint8_t kCjk = 8;           // CJK spacing makes it a word by itself
+  static constexpr uint8_t kMark = 16;         // accent stripping deletes it
+  static constexpr uint8_t kHasBareForm = 32;  // accent stripping replaces it by bare_form()
+
   uint8_t flags;
   // Order among combining marks: canonical ordering sorts a run of marks by it. 0 is a starter,
   // which ends a run.
   uint8_t rank;
   // Add it to get the lower case. For U+0130 the lower case is this and U+0307.
   int32_t to_lower;
+
+  bool has(uint8_t flag) const { return (flags & flag) != 0; }
 };
 
 // REQUIRES: c <= 0x10FFFF. Surrogates have no properties.

@@ -2,14 +2,16 @@
 #include "backends/wordpiece.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/assert.h"
 
 namespace sluice {
 
 PieceTrie::PieceTrie(std::vector<Piece> pieces) {
-  std::stable_sort(pieces.begin(), pieces.end(),
-                   [](const Piece& a, const Piece& b) { return a.text < b.text; });
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return std::tie(a.text, a.id) < std::tie(b.text, b.id);
+  });
   units_.resize(2 * 256);
   std::vector<Branch> todo = {{kRoot, 0, pieces.size(), 0}};
   while (!todo.empty()) {

@@ -33,7 +33,7 @@ class PieceTrie {
     int32_t id = -1;
   };
 
-  // Of pieces with the same text the last one counts; empty texts are left out.
+  // Of pieces with the same text the one of the highest id counts; empty texts are left out.
   // REQUIRES: ids are not negative.
   explicit PieceTrie(std::vector<Piece> pieces);
 

@@ -270,8 +270,8 @@ TEST_CASE("a specification that is of no use is refused") {
   CHECK_FALSE(Tokenizer::make(spec, 16).ok());
 }
 
-TEST_CASE("a trie finds the longest string, and of equal ones the last") {
-  std::vector<Piece> pieces = {{"", 9}, {"a", 1}, {"abc", 2}, {"abc", 3}, {"\xFF", 4}};
+TEST_CASE("a trie finds the longest string, and of equal ones the highest id") {
+  std::vector<Piece> pieces = {{"", 9}, {"a", 1}, {"abc", 3}, {"abc", 2}, {"\xFF", 4}};
   for (int32_t i = 0; i < 5000; ++i) pieces.push_back({"x" + std::to_string(i), 100 + i});
   const PieceTrie trie(pieces);
   const auto longest = [&](std::string_view text) {
