@@ -51,12 +51,15 @@ if(NOT TARGET yaml-cpp::yaml-cpp)
   add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
 endif()
 
-# oneDNN: matrix products on the CPU. Debian 12's CMake package asks for OpenCL, which we do not use.
+# oneDNN: matrix products on the CPU. Debian 12's CMake package asks for OpenCL, which we do not
+# use. Debian builds it on GCC's OpenMP, whose number of threads we set.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(dnnl::dnnl UNKNOWN IMPORTED)
 set_target_properties(dnnl::dnnl PROPERTIES
-  IMPORTED_LOCATION ${DNNL_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
+  IMPORTED_LOCATION ${DNNL_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR}
+  INTERFACE_LINK_LIBRARIES gomp)
 
 # doctest, header only: the tests.
 if(BUILD_TESTING)
