@@ -39,7 +39,7 @@ void Connection::on_bytes(std::string_view bytes) {
 // Feeds the parser until the bytes are used up or a request awaits its answer.
 void Connection::process(std::string_view bytes) {
   processing_ = true;
-  while (!bytes.empty() && state_ <= State::kBody) {
+  while (state_ <= State::kBody && (parser_ || !bytes.empty())) {
     if (!parser_) parser_ = std::make_unique<RequestParser>(limits_.http);
     size_t used = 0;
     const HttpEvent event = parser_->feed(bytes, used);
@@ -49,6 +49,7 @@ void Connection::process(std::string_view bytes) {
       began_ = loop_.now();
       arm(limits_.header_timeout);
     }
+    if (event == HttpEvent::kNeedMore) break;
     if (event == HttpEvent::kHead) {
       if (!handle_head()) break;
     } else if (event == HttpEvent::kBody) {
