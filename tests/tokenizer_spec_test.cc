@@ -112,8 +112,9 @@ TEST_CASE("a folder with vocab.txt alone is read as BertTokenizer reads it") {
   const Folder folder("vocab");
   folder.write("vocab.txt", "[PAD]\n[UNK]\r\n[CLS]\n[SEP]\nhello \n\nwörld\nworld");
   CHECK(folder.ids("Hello [PAD] WÖRLD x") == Ids{2, 4, 0, 7, 1, 3});
-  folder.write("tokenizer_config.json", R"({"do_lower_case": false, "cls_token": "hello",
-               "sep_token": {"content": "world"}, "added_tokens_decoder": {"9": {"content": "<x>"}}})");
+  folder.write("tokenizer_config.json", R"({
+    "do_lower_case": false, "cls_token": "hello", "sep_token": {"content": "world"},
+    "added_tokens_decoder": {"9": {"content": "<x>"}}})");
   CHECK(folder.ids("wörld<x>") == Ids{4, 6, 9, 7});
   folder.write("tokenizer_config.json", R"({"tokenizer_class": "MPNetTokenizer"})");
   CHECK(folder.refusal().find("tokenizer_config.json: tokenizer_class is \"MPNet") !=
