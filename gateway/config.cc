@@ -17,6 +17,10 @@ constexpr Duration kEchoMax = seconds(60);
 // being written are as much again each.
 constexpr uint64_t kQueuedShare = 4;
 
+bool is_variable_byte(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+}
+
 std::string default_name(const BackendConfig& backend) {
   if (backend.echo) return "echo";
   std::string_view path = backend.path;
@@ -140,6 +144,39 @@ Result<std::optional<EchoChoice>> parse_echo(std::string_view path) {
     (part.front() == 'a' ? echo.per_batch : echo.per_item) = time.value();
   }
   return std::optional(echo);
+}
+
+Result<std::string> expand_variables(std::string_view raw, const Environment& environment) {
+  std::string out;
+  while (!raw.empty()) {
+    const size_t dollar = raw.find('$');
+    out += raw.substr(0, dollar);
+    if (dollar == std::string_view::npos) break;
+    raw.remove_prefix(dollar);
+    if (raw.starts_with("$${")) {
+      out += "${";
+      raw.remove_prefix(3);
+      continue;
+    }
+    if (!raw.starts_with("${")) {
+      out += '$';
+      raw.remove_prefix(1);
+      continue;
+    }
+    const size_t close = raw.find('}');
+    const std::string_view name = raw.substr(2, close == std::string_view::npos ? 0 : close - 2);
+    if (name.empty() || !std::all_of(name.begin(), name.end(), is_variable_byte)) {
+      return Error{Code::kInvalid, "has a \"${\" that is not followed by a name and \"}\""};
+    }
+    const std::optional<std::string> value = environment(name);
+    if (!value) {
+      return Error{Code::kInvalid,
+                   "needs the environment variable " + std::string(name) + ", which is not set"};
+    }
+    out += *value;
+    raw.remove_prefix(close + 1);
+  }
+  return out;
 }
 
 CoreOptions core_options(const Config& config, std::span<const uint32_t> slots) {

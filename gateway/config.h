@@ -111,6 +111,10 @@ bool is_model_name(std::string_view name);
 // (a folder of that name is "./echo"); kInvalid for a parameter it does not know.
 Result<std::optional<EchoChoice>> parse_echo(std::string_view path);
 
+// `raw` with each ${NAME} replaced by that variable and "$${" by "${". kInvalid if a variable is
+// missing or a "${" is not followed by a name and "}"; the message holds no variable's value.
+Result<std::string> expand_variables(std::string_view raw, const Environment& environment);
+
 // The part of `config` that the core decides by. Backends are numbered through in the order of the
 // file. `slots` holds what each engine says it can run at a time. REQUIRES: a config without
 // problems, one element of `slots` per backend.

@@ -5,6 +5,7 @@
 
 #include "gateway/config_yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -12,7 +13,9 @@
 #include <fstream>
 #include <functional>
 #include <set>
+#include <sstream>
 
+#include "backends/utf8.h"
 #include "gateway/settings.h"
 #include "gateway/units.h"
 
@@ -22,40 +25,6 @@ namespace {
 
 bool is_name_byte(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-// `raw` with each ${NAME} replaced. kInvalid: a variable is missing, or "${" is not closed.
-Result<std::string> expand(std::string_view raw, const Environment& environment) {
-  std::string out;
-  while (!raw.empty()) {
-    const size_t dollar = raw.find('$');
-    out += raw.substr(0, dollar);
-    if (dollar == std::string_view::npos) break;
-    raw.remove_prefix(dollar);
-    if (raw.starts_with("$${")) {
-      out += "${";
-      raw.remove_prefix(3);
-      continue;
-    }
-    if (!raw.starts_with("${")) {
-      out += '$';
-      raw.remove_prefix(1);
-      continue;
-    }
-    const size_t close = raw.find('}');
-    const std::string_view name = raw.substr(2, close == std::string_view::npos ? 0 : close - 2);
-    if (name.empty() || !std::all_of(name.begin(), name.end(), is_name_byte)) {
-      return Error{Code::kInvalid, "has a \"${\" that is not followed by a name and \"}\""};
-    }
-    const std::optional<std::string> value = environment(name);
-    if (!value) {
-      return Error{Code::kInvalid,
-                   "needs the environment variable " + std::string(name) + ", which is not set"};
-    }
-    out += *value;
-    raw.remove_prefix(close + 1);
-  }
-  return out;
 }
 
 // Reads one document into a LoadedConfig.
@@ -186,7 +155,7 @@ class Reader {
       problem(path, place, "must be a single value");
       return;
     }
-    const Result<std::string> text = expand(value.Scalar(), environment_);
+    const Result<std::string> text = expand_variables(value.Scalar(), environment_);
     if (!text.ok()) {
       problem(path, place, text.error().message);
       return;
@@ -292,17 +261,66 @@ LoadedConfig failed(std::string message, ConfigPlace place = {}) {
   return loaded;
 }
 
+// The first place with something that YAML does not allow in a text: bytes that are no UTF-8, or
+// control characters. yaml-cpp must not see them: it takes NULs for another encoding and a 0x04 for
+// the end of its input, and then may never return.
+std::optional<ConfigPlace> first_bad_character(std::string_view text) {
+  ConfigPlace place{1, 1};
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    const char32_t c = decode_utf8(at, end);
+    const bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f;
+    if (control || c == kReplacementCharacter) return place;
+    place = c == '\n' ? ConfigPlace{place.line + 1, 1} : ConfigPlace{place.line, place.column + 1};
+  }
+  return std::nullopt;
+}
+
+// Notes where documents begin and ignores what they hold.
+struct DocumentPlaces final : YAML::EventHandler {
+  std::vector<YAML::Mark> starts;
+  void OnDocumentStart(const YAML::Mark& mark) override { starts.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// Where a second document begins, or what yaml-cpp takes for one. YAML::LoadAll() would ask for the
+// next document until there is none, which for a text that begins with a comma is never.
+std::optional<ConfigPlace> second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentPlaces places;
+  while (places.starts.size() < 2 && parser.HandleNextDocument(places)) {
+  }
+  if (places.starts.size() < 2) return std::nullopt;
+  return ConfigPlace{places.starts[1].line + 1, places.starts[1].column + 1};
+}
+
 }  // namespace
 
 LoadedConfig load_config(std::string_view text, const Environment& environment) {
   if (text.size() > kConfigBytesMax) {
     return failed("is larger than " + format_bytes(kConfigBytesMax));
   }
+  if (const auto place = first_bad_character(text)) {
+    return failed("holds a control character or bytes that are not UTF-8", *place);
+  }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty()) return {};
-    if (documents.size() > 1) return failed("must be one YAML document, without further ---");
-    return Reader(environment).read(documents.front());
+    const std::string copy(text);
+    if (const auto place = second_document(copy)) {
+      return failed("must be one YAML document, but here begins another", *place);
+    }
+    return Reader(environment).read(YAML::Load(copy));
   } catch (const YAML::Exception& e) {
     const bool placed = !e.mark.is_null();
     return failed("is not valid YAML: " + e.msg,

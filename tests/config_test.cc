@@ -150,7 +150,7 @@ TEST_CASE("each kind of mistake names its place and its key") {
        "f:1:1: limits.drain_max: is not a known key; known here: models listen admin io_threads "
        "threads half_close access_log log limits\n"},
       {"[1]: 2\n", "f:1:1: has a key that is not a word\n"},
-      {"a: 1\n---\nb: 2\n", "f: must be one YAML document, without further ---\n"},
+      {"a: 1\n---\nb: 2\n", "f:2:1: must be one YAML document, but here begins another\n"},
       {"jobs: {store: x}\n", "f:1:1: jobs: is not available in this version\n"},
   };
   for (const auto& [text, problems] : cases) {
@@ -182,6 +182,19 @@ TEST_CASE("text that is no YAML is refused with its place") {
   CHECK(problems_of("a: *nothing\n").find("is not valid YAML") != std::string::npos);
   CHECK(problems_of(std::string(100'000, '[')).find("is not valid YAML") != std::string::npos);
   CHECK(problems_of(std::string(kConfigBytesMax + 1, '#')) == "f: is larger than 1MiB\n");
+}
+
+TEST_CASE("a control character or broken UTF-8 is refused where it stands") {
+  const std::string message = "holds a control character or bytes that are not UTF-8\n";
+  CHECK(problems_of(std::string("a: 1\n# \0", 8)) == "f:2:3: " + message);
+  CHECK(problems_of("listen: \x04\n") == "f:1:9: " + message);
+  CHECK(problems_of("# \xc3\xa9\xff\n") == "f:1:4: " + message);
+  CHECK(problems_of("\xfe\xff") == "f:1:1: " + message);
+  CHECK(problems_of("# \xc3\xa9\r\n\tx: 1\n").find(message) == std::string::npos);
+}
+
+TEST_CASE("a text that begins with a comma is refused and does not keep the reader forever") {
+  CHECK(problems_of(",:") == "f:1:1: must be one YAML document, but here begins another\n");
 }
 
 TEST_CASE("an anchor that contains itself ends") {
