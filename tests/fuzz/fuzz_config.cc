@@ -15,12 +15,14 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace sluice;
-  constexpr std::string_view kSecret = "\x01never to be shown\x01";
+  constexpr std::string_view kSecret = "never to be shown";
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (text.find(kSecret) != std::string_view::npos) return 0;
   const auto environment = [&](std::string_view name) -> std::optional<std::string> {
     if (name.size() > 1) return std::nullopt;
     return name == "S" ? std::string(kSecret) : std::string(name);
   };
-  LoadedConfig loaded = load_config({reinterpret_cast<const char*>(data), size}, environment);
+  LoadedConfig loaded = load_config(text, environment);
   const bool readable = loaded.problems.empty();
   if (readable) {
     finish_config(loaded.config);
@@ -31,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ASSERT(!problem.message.empty());
     ASSERT(problem.line >= 0 && static_cast<size_t>(problem.line) <= size + 1);
     ASSERT((problem.line == 0) == (problem.column == 0));
-    ASSERT(format_problem(problem, "f").find("never to be shown") == std::string::npos);
+    ASSERT(format_problem(problem, "f").find(kSecret) == std::string::npos);
   }
   if (!loaded.problems.empty()) return 0;
 
