@@ -181,6 +181,19 @@ void Log::write(LogLevel level, std::string_view message, LogFields fields) {
   impl_->write(level, message, fields, suppressed);
 }
 
+void Log::debug(std::string_view message, LogFields fields) {
+  write(LogLevel::kDebug, message, fields);
+}
+void Log::info(std::string_view message, LogFields fields) {
+  write(LogLevel::kInfo, message, fields);
+}
+void Log::warn(std::string_view message, LogFields fields) {
+  write(LogLevel::kWarn, message, fields);
+}
+void Log::error(std::string_view message, LogFields fields) {
+  write(LogLevel::kError, message, fields);
+}
+
 bool Log::access_enabled() const { return impl_->options.access; }
 
 void Log::access(const AccessLine& line) {

@@ -18,13 +18,16 @@
 
 namespace sluice {
 
+// How much a line matters, rising.
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
+// How lines look.
 enum class LogFormat { kText, kJson };
 
 // "debug", "info", "warn" or "error" as a level, "text" or "json" as a format; else nothing.
 std::optional<LogLevel> log_level_from(std::string_view name);
 std::optional<LogFormat> log_format_from(std::string_view name);
 
+// What a log writes, and how.
 struct LogOptions {
   LogLevel level = LogLevel::kInfo;  // what is below it is dropped
   LogFormat format = LogFormat::kText;
@@ -37,17 +40,23 @@ struct LogField {
   std::string_view key;
   std::variant<std::string_view, int64_t, uint64_t, double, bool> value;
 
-  LogField(std::string_view k, std::string_view text) : key(k), value(text) {}
-  LogField(std::string_view k, const char* text) : key(k), value(std::string_view(text)) {}
-  LogField(std::string_view k, bool flag) : key(k), value(flag) {}
-  LogField(std::string_view k, std::floating_point auto number)
-      : key(k), value(static_cast<double>(number)) {}
-  LogField(std::string_view k, std::signed_integral auto number)
-      : key(k), value(static_cast<int64_t>(number)) {}
-  template <std::unsigned_integral T>
-    requires(!std::same_as<T, bool>)
-  LogField(std::string_view k, T number) : key(k), value(static_cast<uint64_t>(number)) {}
+  // Under `k`, the value `v`: a truth, a number, or anything that is text.
+  template <typename T>
+  LogField(std::string_view k, const T& v) : key(k) {
+    if constexpr (std::same_as<T, bool>) {
+      value = v;
+    } else if constexpr (std::floating_point<T>) {
+      value = static_cast<double>(v);
+    } else if constexpr (std::signed_integral<T>) {
+      value = static_cast<int64_t>(v);
+    } else if constexpr (std::unsigned_integral<T>) {
+      value = static_cast<uint64_t>(v);
+    } else {
+      value = std::string_view(v);
+    }
+  }
 };
+// The fields of a line, as a call writes them: {{"port", 80}, {"host", "::1"}}.
 using LogFields = std::initializer_list<LogField>;
 
 // What the access log says about one request.
@@ -82,18 +91,11 @@ class Log {
   // Writes a line. `message` is what the limit counts by, so it should be a constant and what
   // varies should be a field. Keys are ours: lower case, without blanks or quotes.
   void write(LogLevel level, std::string_view message, LogFields fields = {});
-  void debug(std::string_view message, LogFields fields = {}) {
-    write(LogLevel::kDebug, message, fields);
-  }
-  void info(std::string_view message, LogFields fields = {}) {
-    write(LogLevel::kInfo, message, fields);
-  }
-  void warn(std::string_view message, LogFields fields = {}) {
-    write(LogLevel::kWarn, message, fields);
-  }
-  void error(std::string_view message, LogFields fields = {}) {
-    write(LogLevel::kError, message, fields);
-  }
+  // The same, each with its level.
+  void debug(std::string_view message, LogFields fields = {});
+  void info(std::string_view message, LogFields fields = {});
+  void warn(std::string_view message, LogFields fields = {});
+  void error(std::string_view message, LogFields fields = {});
 
   // Whether access() writes anything.
   bool access_enabled() const;

@@ -16,13 +16,15 @@
 
 namespace sluice {
 
-// Handles of what was declared; they differ in type so that they cannot be mixed up.
+// A value that only grows. These handles differ in type so that they cannot be mixed up.
 struct CounterId {
   uint32_t cell = 0;
 };
+// A value that goes up and down.
 struct GaugeId {
   uint32_t cell = 0;
 };
+// How often values fell into which range.
 struct HistogramId {
   uint32_t index = 0;
 };
@@ -72,6 +74,7 @@ class Metrics {
   // feeds, `bounds` rising.
   CounterId counter(const std::string& name, const std::string& help, const Labels& labels = {});
   GaugeId gauge(const std::string& name, const std::string& help, const Labels& labels = {});
+  // The same, with the upper bounds of its buckets; one without bound is added.
   HistogramId histogram(const std::string& name, const std::string& help,
                         std::span<const double> bounds, const Labels& labels = {});
 

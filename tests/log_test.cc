@@ -3,9 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -47,8 +47,9 @@ TEST_CASE("a text line is time, level, message and fields") {
                                  {"share", 0.5},
                                  {"shared", true}});
   REQUIRE(fixture.lines.size() == 1);
-  const std::regex time(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info [^\n]*\n)");
-  CHECK(std::regex_match(fixture.lines[0], time));
+  std::string time = fixture.lines[0].substr(0, fixture.lines[0].find(' '));
+  std::ranges::replace_if(time, [](char c) { return c >= '0' && c <= '9'; }, '9');
+  CHECK(time == "9999-99-99T99:99:99.999Z");
   CHECK(fixture.text(0) ==
         "info listening address=127.0.0.1:80 port=80 delta=-3 share=0.5 shared=true\n");
 }
