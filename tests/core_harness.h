@@ -78,7 +78,7 @@ struct CoreHarness {
   }
   void step_one(Event event) {
     std::vector<Event> events;
-    events.push_back(std::move(event));
+    events.emplace_back(std::move(event));
     step(std::move(events));
   }
 

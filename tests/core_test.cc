@@ -44,7 +44,7 @@ TEST_CASE("requests that arrive in one step leave together, oldest first") {
   CoreHarness h(one_model());
   std::vector<Event> events;
   for (const RequestId id : {3, 1, 2}) {
-    events.push_back(Arrived{request_of(id, h.now - milliseconds(static_cast<int64_t>(id)))});
+    events.emplace_back(Arrived{request_of(id, h.now - milliseconds(static_cast<int64_t>(id)))});
   }
   h.step(std::move(events));
   REQUIRE(h.calls.size() == 1);
@@ -194,7 +194,7 @@ TEST_CASE("a call is aborted once, when the last who waits for it leaves") {
   CoreHarness h(one_model());
   h.step([&] {
     std::vector<Event> events;
-    for (RequestId id = 1; id <= 3; ++id) events.push_back(Arrived{request_of(id, h.now)});
+    for (RequestId id = 1; id <= 3; ++id) events.emplace_back(Arrived{request_of(id, h.now)});
     return events;
   }());
   const StartCall call = h.calls.at(0);
@@ -240,7 +240,7 @@ TEST_CASE("an error that is not retryable reaches every member at once") {
   CoreHarness h(one_model());
   h.step([&] {
     std::vector<Event> events;
-    for (RequestId id = 1; id <= 2; ++id) events.push_back(Arrived{request_of(id, h.now)});
+    for (RequestId id = 1; id <= 2; ++id) events.emplace_back(Arrived{request_of(id, h.now)});
     return events;
   }());
   h.fail(h.calls.at(0), Code::kUnauthorized, false);
