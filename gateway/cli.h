@@ -13,6 +13,7 @@ namespace sluice {
 
 // What the arguments ask for.
 struct Command {
+  // What is left to do.
   enum class Kind {
     kServe,  // serve `config`, which has no problems
     kCheck,  // the file was checked and is right: print `output`, end with `exit_code`

@@ -40,9 +40,9 @@ struct LimitsConfig {
 
 // Where a local model runs.
 struct DeviceChoice {
-  enum class Kind { kAuto, kCpu, kCuda };
-  Kind kind = Kind::kAuto;  // kAuto: a GPU if there is one
-  uint32_t index = 0;       // of the GPU, for kCuda
+  enum class Kind { kAuto, kCpu, kCuda };  // kAuto: a GPU if there is one
+  Kind kind = Kind::kAuto;
+  uint32_t index = 0;  // of the GPU, for kCuda
   friend bool operator==(const DeviceChoice&, const DeviceChoice&) = default;
 };
 
@@ -61,6 +61,7 @@ struct BackendConfig {
   uint64_t threads = 0;  // 0: as Config::threads
 };
 
+// A model that clients can name, how it is batched, and where it runs.
 struct ModelConfig {
   std::string name;  // empty until finish_config(): the folder's last component, or "echo"
   std::vector<std::string> aliases;
@@ -70,6 +71,7 @@ struct ModelConfig {
   std::vector<BackendConfig> backends;
 };
 
+// The whole of it.
 struct Config {
   Address listen = {.host = "127.0.0.1", .port = 8080};
   std::optional<Address> admin = Address{.host = "127.0.0.1", .port = 9090};  // nothing: off

@@ -5,6 +5,7 @@
 
 #include "gateway/config_yaml.h"
 
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
@@ -48,6 +49,7 @@ class Reader {
   }
 
   void problem(const std::string& path, ConfigPlace place, std::string message) {
+    if (loaded_.problems.size() == kConfigProblemsMax) return;
     loaded_.problems.push_back({path, std::move(message), place.line, place.column});
   }
 
@@ -321,6 +323,8 @@ LoadedConfig load_config(std::string_view text, const Environment& environment) 
       return failed("must be one YAML document, but here begins another", *place);
     }
     return Reader(environment).read(YAML::Load(copy));
+  } catch (const YAML::DeepRecursion&) {
+    return failed("nests too deep");
   } catch (const YAML::Exception& e) {
     const bool placed = !e.mark.is_null();
     return failed("is not valid YAML: " + e.msg,

@@ -29,6 +29,9 @@ struct LoadedConfig {
 // A larger file is refused unread.
 inline constexpr size_t kConfigBytesMax = 1024 * 1024;
 
+// A file that is wrong from end to end is told so this many times.
+inline constexpr size_t kConfigProblemsMax = 100;
+
 // Reads YAML. Problems are those of single values; finish_config() and check_config() come after,
 // because flags may still add what is missing. Messages never hold a value from `environment`.
 LoadedConfig load_config(std::string_view text, const Environment& environment);
