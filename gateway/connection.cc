@@ -54,7 +54,7 @@ void Connection::process(std::string_view bytes) {
       if (!handle_head()) break;
     } else if (event == HttpEvent::kBody) {
       if (!hold(parser_->body().size())) {
-        refuse({.code = Code::kUnavailable,
+        refuse({.code = Code::kOverloaded,
                 .message = "The server holds as many bytes as it may.",
                 .retry_after = seconds(1)});
         break;
