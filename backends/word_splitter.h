@@ -269,6 +269,7 @@ void WordSplitter<Sink>::put(char32_t c) {
     characters_ = characters_max_ + 1;
     return;
   }
+  ASSERT(bytes_ + 4 <= word_.size());
   bytes_ += encode_utf8(c, word_.data() + bytes_);
   ++characters_;
 }

@@ -181,6 +181,21 @@ TEST_CASE("a word of more than 100 characters is unknown, however it is written"
   }
 }
 
+TEST_CASE("the longest word a vocabulary may ask for is held, and one character more is not") {
+  TokenizerSpec spec = tiny_spec(kTiny);
+  spec.word_characters_max = kWordCharactersLimit;
+  for (const char* letter : {"\U0001F600", "\U0001D165", "a"}) {  // a starter, a mark, ASCII
+    spec.vocabulary.push_back({letter, 50});
+    spec.vocabulary.push_back({std::string("##") + letter, 51});
+    const TokenizerPtr tokenizer = made(spec, 600);
+    std::string word;
+    for (uint32_t i = 0; i < kWordCharactersLimit; ++i) word += letter;
+    CHECK(inner(*tokenizer, word).size() == kWordCharactersLimit);
+    CHECK(inner(*tokenizer, word + letter) == Ids{0});
+    CHECK(inner(*tokenizer, word + word + " b") == Ids{0, 4});
+  }
+}
+
 TEST_CASE("special tokens in a text become their ids, as they are written only") {
   const TokenizerPtr tokenizer = made(tiny_spec(kTiny), 16);
   CHECK(inner(*tokenizer, "a[SEP]b [CLS]") == Ids{3, 2, 4, 1});
@@ -197,6 +212,7 @@ TEST_CASE("of added tokens that begin alike the longest wins, whatever it begins
   CHECK(inner(*tokenizer, "abcab") == Ids{3, 4});
   CHECK(inner(*tokenizer, "aab") == Ids{3, 5});
   CHECK(inner(*tokenizer, "bé") == Ids{4, 9});
+  CHECK(inner(*tokenizer, std::string(200, 'a') + "ab") == Ids{0, 5});
 }
 
 TEST_CASE("a text is cut at the limit, special tokens included") {

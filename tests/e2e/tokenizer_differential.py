@@ -22,9 +22,9 @@ import tempfile
 
 from tokenizers import Tokenizer
 
-ENGLISH = """the of and to in a is that for it as was with be by on not he his but at are this have from
-or had an they which one you were her all she there would their we him been has when who will more
-no if out so said what up its about into than them can only other new some could time these two
+ENGLISH = """the of and to in a is that for it as was with be by on not he his but at are this have
+from or had an they which one you were her all she there would their we him been has when who will
+more no if out so said what up its about into than them can only other new some could time these two
 may then do first any my now such like our over man me even most made after also did many before
 must through back years where much your way well down should because each just those people mr
 how too tokenization embedding unbelievably internationalization serverless gateway throughput
