@@ -25,8 +25,8 @@ bool is_utf8(std::string_view text) {
 }
 
 // What is wrong with `pieces`, or nothing; raises `size` above their ids.
-std::optional<Error> check(const std::vector<Piece>& pieces, uint32_t& size) {
-  for (const Piece& piece : pieces) {
+std::optional<Error> check(const std::vector<VocabularyPiece>& pieces, uint32_t& size) {
+  for (const VocabularyPiece& piece : pieces) {
     if (piece.id < 0) return Error{Code::kInvalid, "the token \"" + piece.text + "\" has no id"};
     if (!is_utf8(piece.text)) {
       return Error{Code::kInvalid, "the token of id " + std::to_string(piece.id) + " is not UTF-8"};
@@ -89,7 +89,7 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::make(TokenizerSpec spec, uin
   if (auto error = check(spec.added, size)) return *error;
   if (auto error = check({{"[CLS]", spec.cls}, {"[SEP]", spec.sep}}, size)) return *error;
   int32_t unknown = -1;
-  for (const Piece& piece : spec.vocabulary) {
+  for (const VocabularyPiece& piece : spec.vocabulary) {
     if (piece.text == spec.unknown) unknown = std::max(unknown, piece.id);
   }
   if (unknown < 0) {
@@ -108,7 +108,7 @@ Tokenizer::Tokenizer(TokenizerSpec spec, int32_t unknown, uint32_t vocabulary_si
       sep_(spec.sep),
       vocabulary_size_(vocabulary_size),
       tokens_max_(tokens_max) {
-  for (const Piece& piece : spec.added) {
+  for (const VocabularyPiece& piece : spec.added) {
     if (!piece.text.empty()) rules_.add_token_start(piece.text.front());
   }
 }

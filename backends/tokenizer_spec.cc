@@ -276,7 +276,7 @@ void read_config_tokens(FileReader& file, JsonView config, TokenizerSpec& spec) 
     file.fail("tokenizer_class is \"" + kind + "\", but only BERT's tokenizer is supported");
   }
   std::unordered_map<std::string_view, int32_t> ids;
-  for (const Piece& piece : spec.vocabulary) ids[piece.text] = piece.id;
+  for (const VocabularyPiece& piece : spec.vocabulary) ids[piece.text] = piece.id;
   spec.unknown = special_name(file, config, "unk_token", "[UNK]");
   const auto add = [&](const std::string& field, const char* otherwise, int32_t* id) {
     const std::string name = special_name(file, config, field, otherwise);

@@ -16,9 +16,9 @@ namespace sluice {
 
 struct TokenizerSpec {
   SplitFlags flags;
-  std::vector<Piece> vocabulary;
+  std::vector<VocabularyPiece> vocabulary;
   // Tokens found in the text as it came, before anything is done to it, e.g. "[SEP]".
-  std::vector<Piece> added;
+  std::vector<VocabularyPiece> added;
   std::string prefix = "##";  // of pieces that continue a word
   std::string unknown = "[UNK]";
   uint32_t word_characters_max = 100;  // a longer word is one unknown token

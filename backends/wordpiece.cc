@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-PieceTrie::PieceTrie(std::vector<Piece> pieces) {
-  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+PieceTrie::PieceTrie(std::vector<VocabularyPiece> pieces) {
+  std::sort(pieces.begin(), pieces.end(), [](const VocabularyPiece& a, const VocabularyPiece& b) {
     return std::tie(a.text, a.id) < std::tie(b.text, b.id);
   });
   units_.resize(2 * 256);
@@ -24,7 +24,7 @@ PieceTrie::PieceTrie(std::vector<Piece> pieces) {
 }
 
 // Gives `branch` its id and its children, and leaves those to do.
-void PieceTrie::expand(const std::vector<Piece>& pieces, const Branch& branch,
+void PieceTrie::expand(const std::vector<VocabularyPiece>& pieces, const Branch& branch,
                        std::vector<Branch>& todo) {
   size_t begin = branch.begin;
   while (begin != branch.end && pieces[begin].text.size() == branch.depth) {

@@ -14,7 +14,7 @@
 namespace sluice {
 
 // A string and the id it stands for.
-struct Piece {
+struct VocabularyPiece {
   std::string text;
   int32_t id = 0;
 };
@@ -35,7 +35,7 @@ class PieceTrie {
 
   // Of pieces with the same text the one of the highest id counts; empty texts are left out.
   // REQUIRES: ids are not negative.
-  explicit PieceTrie(std::vector<Piece> pieces);
+  explicit PieceTrie(std::vector<VocabularyPiece> pieces);
 
   // The longest string s, not empty, such that `text` begins with s and the trie holds what leads
   // to `from`, followed by s. REQUIRES: `from` is kRoot or came from walk().
@@ -66,7 +66,8 @@ class PieceTrie {
     size_t begin, end, depth;
   };
 
-  void expand(const std::vector<Piece>& pieces, const Branch& branch, std::vector<Branch>& todo);
+  void expand(const std::vector<VocabularyPiece>& pieces, const Branch& branch,
+              std::vector<Branch>& todo);
   uint32_t find_base(const std::vector<uint8_t>& bytes);
 
   std::vector<Unit> units_;
@@ -77,7 +78,7 @@ class PieceTrie {
 class WordPiece {
  public:
   // `prefix`, e.g. "##", marks pieces that continue a word. REQUIRES: ids are not negative.
-  WordPiece(std::vector<Piece> vocabulary, std::string_view prefix, int32_t unknown)
+  WordPiece(std::vector<VocabularyPiece> vocabulary, std::string_view prefix, int32_t unknown)
       : trie_(std::move(vocabulary)), continued_(trie_.walk(prefix)), unknown_(unknown) {}
 
   // Appends the pieces of `word`: at least one id, at most one per character.

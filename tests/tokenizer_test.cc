@@ -287,7 +287,7 @@ TEST_CASE("a specification that is of no use is refused") {
 }
 
 TEST_CASE("a trie finds the longest string, and of equal ones the highest id") {
-  std::vector<Piece> pieces = {{"", 9}, {"a", 1}, {"abc", 3}, {"abc", 2}, {"\xFF", 4}};
+  std::vector<VocabularyPiece> pieces = {{"", 9}, {"a", 1}, {"abc", 3}, {"abc", 2}, {"\xFF", 4}};
   for (int32_t i = 0; i < 5000; ++i) pieces.push_back({"x" + std::to_string(i), 100 + i});
   const PieceTrie trie(pieces);
   const auto longest = [&](std::string_view text) {
