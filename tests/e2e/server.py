@@ -133,7 +133,8 @@ class Server:
         line = b""
         end = time.monotonic() + LIMIT_S
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            left = max(0, end - time.monotonic())
+            ready, _, _ = select.select([self.process.stdout], [], [], left)
             byte = os.read(self.process.stdout.fileno(), 1) if ready else b""
             if not byte:
                 raise AssertionError(f"stdout ended or hung after {line!r}, before {prefix!r}")
@@ -183,6 +184,9 @@ class Server:
 
     def _show_stderr(self):
         sys.stderr.write("--- stderr of sluice, last part ---\n" + self.stderr_text()[-6000:])
+
+    def wait_draining(self):
+        wait_until(lambda: "draining" in self.stderr_text(), "the log says that it drains")
 
     def check_end(self, code=0):
         """Waits for the end and holds exit code, stdout and stderr to what they must be."""

@@ -74,8 +74,10 @@ class Admin(unittest.TestCase):
                 "sluice_stage_seconds_count", stage=s) > 0, f"stage {stage} is measured")
         self.assertGreaterEqual(now.sum("sluice_batch_items_sum"), 1)
         now.sum("sluice_batch_tokens_count")
-        for name, kind in (("sluice_requests_total", "counter"), ("sluice_batch_items", "histogram"),
-                           ("sluice_stage_seconds", "histogram"), ("sluice_queue_items", "gauge")):
+        for name, kind in (("sluice_requests_total", "counter"),
+                           ("sluice_batch_items", "histogram"),
+                           ("sluice_stage_seconds", "histogram"),
+                           ("sluice_queue_items", "gauge")):
             self.assertEqual(now.types[name], kind)
         status, headers, _ = self.server.get("/metrics", admin=False)
         self.assertEqual(status, 200)

@@ -202,7 +202,8 @@ class ModelClient(unittest.TestCase):
         raw = self.client.embeddings.with_raw_response.create(
             model=self.name, input=["word " * 2000, "short"])
         self.assertEqual(raw.headers.get("x-sluice-truncated"), "1")
-        limit = json.load(open(os.path.join(OPTIONS.model, "sentence_bert_config.json")))
+        with open(os.path.join(OPTIONS.model, "sentence_bert_config.json")) as file:
+            limit = json.load(file)
         self.assertEqual(raw.parse().usage.prompt_tokens, limit["max_seq_length"] + 3)
 
     @needs_model
