@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 #include "backends/dialect_openai.h"
 
@@ -112,11 +111,24 @@ std::optional<Error> read_sluice_headers(const RequestHead& head, Instant receiv
   return std::nullopt;
 }
 
+// Appends whole and thousandths of a millisecond.
+void append_ms(std::string& out, Duration time) {
+  const int64_t us = std::max<int64_t>(time.ns / 1000, 0);
+  append_json_number(out, us / 1000);
+  const int64_t rest = us % 1000;
+  out += '.';
+  for (const int64_t place : {100, 10, 1}) out += static_cast<char>('0' + rest / place % 10);
+}
+
 std::string server_timing(const Timings& timings) {
-  char line[120];
-  std::snprintf(line, sizeof line, "queue;dur=%.3f, backend;dur=%.3f, batch;desc=\"%u items\"",
-                timings.queued.seconds() * 1e3, timings.backend.seconds() * 1e3,
-                timings.batch_items);
+  std::string line = "queue;dur=";
+  line.reserve(80);
+  append_ms(line, timings.queued);
+  line += ", backend;dur=";
+  append_ms(line, timings.backend);
+  line += ", batch;desc=\"";
+  append_json_number(line, static_cast<int64_t>(timings.batch_items));
+  line += " items\"";
   return line;
 }
 

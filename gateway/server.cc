@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/server.h"
 
-#include <cstdio>
 #include <ctime>
 #include <utility>
 
@@ -241,12 +240,13 @@ std::string Server::request_id_of(const RequestHead& head) {
   return given && usable_as_id(*given) ? std::string(*given) : std::string();
 }
 
+// 24 hexadecimal digits: the process, then the request.
 std::string Server::generated_id(RequestId id) const {
-  char text[40];
-  const int size =
-      std::snprintf(text, sizeof text, "req-%08x%016llx", static_cast<unsigned>(options_.id_seed),
-                    static_cast<unsigned long long>(id));
-  return {text, static_cast<size_t>(size)};
+  std::string text = "req-";
+  for (int shift = 28; shift >= 0; shift -= 4)
+    text += "0123456789abcdef"[options_.id_seed >> shift & 15];
+  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[id >> shift & 15];
+  return text;
 }
 
 }  // namespace sluice
