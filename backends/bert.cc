@@ -51,28 +51,45 @@ Result<std::unique_ptr<BertModel>> BertModel::load(const ModelFolder& folder, Pr
   return model;
 }
 
-Result<Done> BertModel::make_plans() {
+GemmShape BertModel::shape(Product product) const {
   const size_t hidden = config_.hidden;
-  const size_t wide = config_.intermediate;
-  const std::pair<std::unique_ptr<GemmPlan>*, GemmShape> plans[] = {
-      {&qkv_, {hidden, 3 * hidden, precision_, GemmFinish::kBias}},
-      {&attention_output_, {hidden, hidden, precision_, GemmFinish::kBiasAdd}},
-      {&intermediate_, {hidden, wide, precision_, GemmFinish::kGelu}},
-      {&output_, {wide, hidden, precision_, GemmFinish::kBiasAdd}},
-  };
-  for (const auto& [to, shape] : plans) {
-    Result<std::unique_ptr<GemmPlan>> plan = GemmPlan::make(shape);
+  switch (product) {
+    case kQkv:
+      return {hidden, 3 * hidden, Finish::kBias};
+    case kAttentionOutput:
+      return {hidden, hidden, Finish::kBiasAdd};
+    case kIntermediate:
+      return {hidden, config_.intermediate, Finish::kGelu};
+    default:
+      return {config_.intermediate, hidden, Finish::kBiasAdd};
+  }
+}
+
+Result<Done> BertModel::make_plans() {
+  if (precision_ == Precision::kF32) return Done{};
+  for (int i = 0; i < kProducts; ++i) {
+    Result<std::unique_ptr<GemmPlan>> plan = GemmPlan::make(shape(static_cast<Product>(i)));
     if (!plan.ok()) return plan.error();
-    *to = std::move(plan).value();
+    plans_[static_cast<size_t>(i)] = std::move(plan).value();
   }
   return Done{};
 }
 
+size_t BertModel::packed_bytes(Product product) const {
+  if (precision_ == Precision::kBf16) return plans_[product]->packed_bytes();
+  const GemmShape s = shape(product);
+  return packed_floats(*kernels_, s.inputs, s.outputs) * sizeof(float);
+}
+
+Result<Done> BertModel::pack(Product product, const float* weights, const Linear& to) {
+  std::byte* packed = pages_.data() + to.packed;
+  if (precision_ == Precision::kBf16) return plans_[product]->pack(weights, packed);
+  const GemmShape s = shape(product);
+  pack_weights(*kernels_, s.inputs, s.outputs, weights, floats(to.packed));
+  return Done{};
+}
+
 void BertModel::lay_out(PageLayout& layout) {
-  const auto linear = [&](Linear& to, const GemmPlan& plan) {
-    to.packed = layout.reserve(plan.packed_bytes());
-    to.bias = layout.reserve(plan.shape().outputs * sizeof(float));
-  };
   const auto norm = [&](Norm& to) {
     to.scale = layout.reserve(config_.hidden * sizeof(float));
     to.shift = layout.reserve(config_.hidden * sizeof(float));
@@ -81,11 +98,12 @@ void BertModel::lay_out(PageLayout& layout) {
   norm(embeddings_norm_);
   layers_.resize(config_.layers);
   for (Layer& layer : layers_) {
-    linear(layer.qkv, *qkv_);
-    linear(layer.attention_output, *attention_output_);
+    for (int i = 0; i < kProducts; ++i) {
+      const auto product = static_cast<Product>(i);
+      layer.linears[product].packed = layout.reserve(packed_bytes(product));
+      layer.linears[product].bias = layout.reserve(shape(product).outputs * sizeof(float));
+    }
     norm(layer.attention_norm);
-    linear(layer.intermediate, *intermediate_);
-    linear(layer.output, *output_);
     norm(layer.output_norm);
   }
 }
@@ -112,24 +130,21 @@ Result<Done> BertModel::fill_layer(const BertLayerTensors& tensors, const Layer&
   for (float& weight : all.subspan(0, hidden * hidden)) weight *= factor;
   tensor_to_floats(*tensors.key.weight, 0, all.subspan(hidden * hidden, hidden * hidden));
   tensor_to_floats(*tensors.value.weight, 0, all.subspan(2 * hidden * hidden, hidden * hidden));
-  Result<Done> packed = qkv_->pack(staging.data(), pages_.data() + layer.qkv.packed);
-  fill_floats(*tensors.query.bias, layer.qkv.bias, factor);
-  fill_floats(*tensors.key.bias, layer.qkv.bias + hidden * sizeof(float));
-  fill_floats(*tensors.value.bias, layer.qkv.bias + 2 * hidden * sizeof(float));
-  const struct {
-    const LinearTensors& from;
-    const GemmPlan& plan;
-    const Linear& to;
-  } linears[] = {
-      {tensors.attention_output, *attention_output_, layer.attention_output},
-      {tensors.intermediate, *intermediate_, layer.intermediate},
-      {tensors.output, *output_, layer.output},
+  const Linear& qkv = layer.linears[kQkv];
+  Result<Done> packed = pack(kQkv, staging.data(), qkv);
+  fill_floats(*tensors.query.bias, qkv.bias, factor);
+  fill_floats(*tensors.key.bias, qkv.bias + hidden * sizeof(float));
+  fill_floats(*tensors.value.bias, qkv.bias + 2 * hidden * sizeof(float));
+  const std::pair<Product, const LinearTensors&> linears[] = {
+      {kAttentionOutput, tensors.attention_output},
+      {kIntermediate, tensors.intermediate},
+      {kOutput, tensors.output},
   };
-  for (const auto& [from, plan, to] : linears) {
+  for (const auto& [product, from] : linears) {
     if (!packed.ok()) return packed.error();
     tensor_to_floats(*from.weight, 0, all.subspan(0, from.weight->count()));
-    packed = plan.pack(staging.data(), pages_.data() + to.packed);
-    fill_floats(*from.bias, to.bias);
+    packed = pack(product, staging.data(), layer.linears[product]);
+    fill_floats(*from.bias, layer.linears[product].bias);
   }
   fill_norm(tensors.attention_norm, layer.attention_norm);
   fill_norm(tensors.output_norm, layer.output_norm);
@@ -165,16 +180,10 @@ Result<std::unique_ptr<BertRunner>> BertRunner::make(const BertModel& model) {
 }
 
 Result<Done> BertRunner::make_callers() {
-  const std::pair<std::unique_ptr<GemmCaller>*, const GemmPlan*> callers[] = {
-      {&qkv_call_, model_.qkv_.get()},
-      {&attention_output_call_, model_.attention_output_.get()},
-      {&intermediate_call_, model_.intermediate_.get()},
-      {&output_call_, model_.output_.get()},
-  };
-  for (const auto& [to, plan] : callers) {
-    Result<std::unique_ptr<GemmCaller>> caller = GemmCaller::make(*plan);
+  for (size_t i = 0; i < callers_.size() && model_.plans_[i] != nullptr; ++i) {
+    Result<std::unique_ptr<GemmCaller>> caller = GemmCaller::make(*model_.plans_[i]);
     if (!caller.ok()) return caller.error();
-    *to = std::move(caller).value();
+    callers_[i] = std::move(caller).value();
   }
   return Done{};
 }
@@ -190,9 +199,11 @@ Result<Done> BertRunner::make_buffers() {
   const size_t at_qkv = layout.reserve(rows * 3 * hidden * element);
   const size_t at_context = layout.reserve(rows * hidden * element);
   const size_t at_intermediate = layout.reserve(rows * model_.config_.intermediate * element);
-  const size_t at_gemm = layout.reserve(
-      std::max({model_.qkv_->scratch_bytes(), model_.attention_output_->scratch_bytes(),
-                model_.intermediate_->scratch_bytes(), model_.output_->scratch_bytes()}));
+  size_t scratch = 0;
+  for (const auto& plan : model_.plans_) {
+    if (plan != nullptr) scratch = std::max(scratch, plan->scratch_bytes());
+  }
+  const size_t at_gemm = layout.reserve(scratch);
   const size_t at_attention =
       layout.reserve(attention_scratch_bytes(model_.tokens_max_, model_.config_.head_width()));
   Result<Pages> pages = Pages::make(layout.size());
@@ -260,24 +271,38 @@ Result<Done> BertRunner::chunk(std::span<const std::span<const int32_t>> rows, s
 Result<Done> BertRunner::layer(std::span<const std::span<const int32_t>> rows, size_t tokens,
                                const BertModel::Layer& layer) {
   const void* input = hidden_low_ != nullptr ? static_cast<const void*>(hidden_low_) : hidden_;
-  Result<Done> done = product(*qkv_call_, layer.qkv, tokens, input, qkv_);
+  Result<Done> done = product(BertModel::kQkv, layer, tokens, input, qkv_);
   if (!done.ok()) return done;
   attend(rows);
-  done = product(*attention_output_call_, layer.attention_output, tokens, context_, hidden_);
+  done = product(BertModel::kAttentionOutput, layer, tokens, context_, hidden_);
   if (!done.ok()) return done;
   norm(layer.attention_norm, tokens);
-  done = product(*intermediate_call_, layer.intermediate, tokens, input, intermediate_);
+  done = product(BertModel::kIntermediate, layer, tokens, input, intermediate_);
   if (!done.ok()) return done;
-  done = product(*output_call_, layer.output, tokens, intermediate_, hidden_);
+  done = product(BertModel::kOutput, layer, tokens, intermediate_, hidden_);
   if (!done.ok()) return done;
   norm(layer.output_norm, tokens);
   return Done{};
 }
 
-Result<Done> BertRunner::product(GemmCaller& caller, const BertModel::Linear& linear, size_t tokens,
-                                 const void* x, void* y) {
-  return caller.run(tokens, x, model_.pages_.data() + linear.packed, model_.floats(linear.bias), y,
-                    gemm_scratch_);
+Result<Done> BertRunner::product(BertModel::Product product, const BertModel::Layer& layer,
+                                 size_t tokens, const void* x, void* y) {
+  const BertModel::Linear& linear = layer.linears[product];
+  const float* bias = model_.floats(linear.bias);
+  if (callers_[product] != nullptr) {
+    return callers_[product]->run(tokens, x, model_.pages_.data() + linear.packed, bias, y,
+                                  gemm_scratch_);
+  }
+  const GemmShape shape = model_.shape(product);
+  model_.kernels_->product({tokens, shape.inputs, shape.outputs, shape.finish},
+                           static_cast<const float*>(x), model_.floats(linear.packed), bias,
+                           static_cast<float*>(y));
+  return Done{};
+}
+
+// Rows of the matrices for `tokens` tokens.
+size_t BertRunner::filled(size_t tokens) const {
+  return hidden_low_ != nullptr ? gemm_padded_rows(tokens) : tokens;
 }
 
 void BertRunner::look_up(std::span<const std::span<const int32_t>> rows, size_t tokens) {
@@ -293,7 +318,7 @@ void BertRunner::look_up(std::span<const std::span<const int32_t>> rows, size_t 
     }
   }
   // The rows that only fill the matrix up start from zero, so that they stay finite.
-  std::fill(to, to + (gemm_padded_rows(tokens) - tokens) * hidden, 0.0F);
+  std::fill(to, to + (filled(tokens) - tokens) * hidden, 0.0F);
 }
 
 void BertRunner::attend(std::span<const std::span<const int32_t>> rows) {
@@ -315,8 +340,7 @@ void BertRunner::attend(std::span<const std::span<const int32_t>> rows) {
 }
 
 void BertRunner::norm(const BertModel::Norm& norm, size_t tokens) {
-  const NormShape shape{gemm_padded_rows(tokens), model_.config_.hidden,
-                        model_.config_.layer_norm_epsilon};
+  const NormShape shape{filled(tokens), model_.config_.hidden, model_.config_.layer_norm_epsilon};
   model_.kernels_->layer_norm(shape, hidden_, model_.floats(norm.scale), model_.floats(norm.shift),
                               hidden_low_);
 }

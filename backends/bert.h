@@ -7,6 +7,7 @@
 // speed from eight rows on, so a taller matrix would gain nothing, while a chunk's activations
 // stay in the second-level cache and the memory a thread needs does not grow with the batch.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,6 +20,9 @@
 #include "base/result.h"
 
 namespace sluice {
+
+// What activations and weights are stored as; sums are float32 in both.
+enum class Precision { kF32, kBf16 };
 
 // The weights of a model, packed for one precision. Immutable after load(); threads share it.
 class BertModel {
@@ -37,6 +41,8 @@ class BertModel {
 
  private:
   friend class BertRunner;
+  // The products of a layer, which differ in shape and in what happens to their sums.
+  enum Product { kQkv, kAttentionOutput, kIntermediate, kOutput, kProducts };
   // Where the parts of a linear or norm lie in `pages_`.
   struct Linear {
     size_t packed = 0;
@@ -47,7 +53,7 @@ class BertModel {
     size_t shift = 0;
   };
   struct Layer {
-    Linear qkv, attention_output, intermediate, output;
+    std::array<Linear, kProducts> linears;
     Norm attention_norm, output_norm;
   };
 
@@ -57,6 +63,9 @@ class BertModel {
   Result<Done> fill(const BertTensors& tensors);
   Result<Done> fill_layer(const BertLayerTensors& tensors, const Layer& layer,
                           std::vector<float>& staging);
+  GemmShape shape(Product product) const;
+  size_t packed_bytes(Product product) const;
+  Result<Done> pack(Product product, const float* weights, const Linear& to);
   void fill_floats(const TensorView& tensor, size_t at, float factor = 1.0F);
   void fill_norm(const NormTensors& tensors, const Norm& norm);
   void fill_positions(const BertTensors& tensors);
@@ -72,8 +81,8 @@ class BertModel {
   size_t tokens_max_ = 0;
   const Kernels* kernels_ = nullptr;
   const TensorView* words_ = nullptr;
-  std::unique_ptr<GemmPlan> qkv_, attention_output_, intermediate_, output_;
-  Pages pages_;           // everything below lies in it
+  std::array<std::unique_ptr<GemmPlan>, kProducts> plans_;  // null in F32
+  Pages pages_;                                             // everything below lies in it
   size_t positions_ = 0;  // [positions, hidden], the first segment's vector added
   Norm embeddings_norm_;
   std::vector<Layer> layers_;
@@ -99,15 +108,16 @@ class BertRunner {
   Result<Done> chunk(std::span<const std::span<const int32_t>> rows, size_t tokens, float* out);
   Result<Done> layer(std::span<const std::span<const int32_t>> rows, size_t tokens,
                      const BertModel::Layer& layer);
-  Result<Done> product(GemmCaller& caller, const BertModel::Linear& linear, size_t tokens,
+  Result<Done> product(BertModel::Product product, const BertModel::Layer& layer, size_t tokens,
                        const void* x, void* y);
+  size_t filled(size_t tokens) const;
   void look_up(std::span<const std::span<const int32_t>> rows, size_t tokens);
   void attend(std::span<const std::span<const int32_t>> rows);
   void norm(const BertModel::Norm& norm, size_t tokens);
   void pool(std::span<const std::span<const int32_t>> rows, float* out) const;
 
   const BertModel& model_;
-  std::unique_ptr<GemmCaller> qkv_call_, attention_output_call_, intermediate_call_, output_call_;
+  std::array<std::unique_ptr<GemmCaller>, BertModel::kProducts> callers_;  // null in F32
   Pages pages_;                     // the buffers below lie in it; T is float or bfloat16
   float* hidden_ = nullptr;         // [chunk rows, hidden]
   uint16_t* hidden_low_ = nullptr;  // the same in bfloat16; null in F32

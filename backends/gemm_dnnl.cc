@@ -2,6 +2,7 @@
 #include "backends/gemm_dnnl.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <dnnl.hpp>
 #include <exception>
 #include <string>
@@ -23,14 +24,12 @@ Error failed(const std::exception& reason) {
   return Error{Code::kInternal, std::string("oneDNN: ") + reason.what()};
 }
 
-Type storage(Precision precision) { return precision == Precision::kBf16 ? Type::bf16 : Type::f32; }
-
 dnnl::memory::dim dim(size_t n) { return static_cast<dnnl::memory::dim>(n); }
 
-dnnl::primitive_attr attributes(GemmFinish finish) {
+dnnl::primitive_attr attributes(Finish finish) {
   dnnl::post_ops after;
-  if (finish == GemmFinish::kBiasAdd) after.append_sum(1.0F);
-  if (finish == GemmFinish::kGelu) {
+  if (finish == Finish::kBiasAdd) after.append_sum(1.0F);
+  if (finish == Finish::kGelu) {
     after.append_eltwise(1.0F, dnnl::algorithm::eltwise_gelu_erf, 0.0F, 0.0F);
   }
   dnnl::primitive_attr attributes;
@@ -53,9 +52,8 @@ struct GemmPlan::Impl {
 
   // `weights` is the layout to use, or `any` to let the library choose.
   dnnl::matmul::primitive_desc describe(size_t rows, const dnnl::memory::desc& layout) const {
-    const Type type = storage(shape.precision);
-    const Type out = shape.finish == GemmFinish::kBiasAdd ? Type::f32 : type;
-    const dnnl::memory::desc x({dim(rows), dim(shape.inputs)}, type, Tag::ab);
+    const Type out = shape.finish == Finish::kBiasAdd ? Type::f32 : Type::bf16;
+    const dnnl::memory::desc x({dim(rows), dim(shape.inputs)}, Type::bf16, Tag::ab);
     const dnnl::memory::desc y({dim(rows), dim(shape.outputs)}, out, Tag::ab);
     return {dnnl::matmul::desc(x, layout, bias, y), attributes(shape.finish), engine};
   }
@@ -72,8 +70,7 @@ Result<std::unique_ptr<GemmPlan>> GemmPlan::make(const GemmShape& shape) try {
   auto impl = std::make_unique<Impl>();
   impl->shape = shape;
   impl->bias = dnnl::memory::desc({1, dim(shape.outputs)}, Type::f32, Tag::ab);
-  const dnnl::memory::desc any({dim(shape.inputs), dim(shape.outputs)}, storage(shape.precision),
-                               Tag::any);
+  const dnnl::memory::desc any({dim(shape.inputs), dim(shape.outputs)}, Type::bf16, Tag::any);
   // The layout that is best for many rows serves all.
   impl->weights = impl->describe(kGemmRows.back(), any).weights_desc();
   for (const size_t rows : kGemmRows) {
@@ -143,7 +140,7 @@ Result<Done> GemmCaller::run(size_t rows, const void* x, const void* packed, con
                              void* y, void* scratch) try {
   omp_set_num_threads(1);
   const GemmPlan::Impl& plan = impl_->plan;
-  const size_t x_row = plan.shape.inputs * (plan.shape.precision == Precision::kBf16 ? 2 : 4);
+  const size_t x_row = plan.shape.inputs * sizeof(uint16_t);
   const size_t y_row = plan.descriptions[0].dst_desc().get_size() / kGemmRows[0];
   const auto* from = static_cast<const char*>(x);
   auto* to = static_cast<char*>(y);

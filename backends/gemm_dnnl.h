@@ -1,36 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Matrix products with packed weights, by oneDNN. Creating one of its products compiles code for
-// one number of rows (0.2 to 0.5 ms), which must not happen while a request waits. So there is a
-// fixed set of row counts, all created when the model is loaded; a taller matrix is worked off as
-// several of them one after the other, which costs nothing: the products are at their full speed
-// from eight rows on. Each call runs on the calling thread alone.
+// Bfloat16 matrix products with packed weights and float32 sums, by oneDNN, which knows each
+// generation's instructions (AVX512-BF16, AMX). Creating one of its products compiles code for one
+// number of rows (0.2 to 0.5 ms), which must not happen while a request waits. So there is a fixed
+// set of row counts, all created when the model is loaded; a taller matrix is worked off as several
+// of them one after the other, which costs nothing: the products are at their full speed from eight
+// rows on. Each call runs on the calling thread alone.
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 
+#include "backends/kernels.h"
 #include "base/result.h"
 
 namespace sluice {
 
-// What activations and weights are stored as; sums are float32 in both.
-enum class Precision { kF32, kBf16 };
-
-// What happens to a sum before it is stored.
-enum class GemmFinish {
-  kBias,     // + bias, stored in the precision of the product
-  kGelu,     // + bias, exact (erf) GELU, stored in the precision of the product
-  kBiasAdd,  // + bias + what the output held; the output is always float32
-};
-
-// y[rows, outputs] = finish(x[rows, inputs] · transpose(weights[outputs, inputs]))
+// y[rows, outputs] = finish(x[rows, inputs] * transpose(weights[outputs, inputs])). x is bfloat16;
+// y is float32 with Finish::kBiasAdd and bfloat16 else.
 struct GemmShape {
   size_t inputs = 0;
   size_t outputs = 0;
-  Precision precision = Precision::kF32;
-  GemmFinish finish = GemmFinish::kBias;
+  Finish finish = Finish::kBias;
 };
 
 // Up to 16 rows in steps of two, up to 64 in steps of eight, then whole powers of two: between
@@ -56,7 +47,7 @@ class GemmPlan {
   // Size of a packed weight matrix, and of the scratch memory a call needs.
   size_t packed_bytes() const;
   size_t scratch_bytes() const;
-  // Packs `weights` [outputs, inputs] into `packed` (packed_bytes(), aligned to 64).
+  // Rounds and packs `weights` [outputs, inputs] into `packed` (packed_bytes(), aligned to 64).
   Result<Done> pack(const float* weights, void* packed) const;
 
  private:

@@ -34,6 +34,22 @@ const Kernels& kernels_of(CpuLevel level) {
   }
 }
 
+size_t packed_floats(const Kernels& kernels, size_t inputs, size_t outputs) {
+  return (outputs + kernels.panel - 1) / kernels.panel * kernels.panel * inputs;
+}
+
+void pack_weights(const Kernels& kernels, size_t inputs, size_t outputs, const float* weights,
+                  float* packed) {
+  for (size_t first = 0; first < outputs; first += kernels.panel) {
+    float* to = packed + first * inputs;
+    for (size_t k = 0; k < inputs; ++k) {
+      for (size_t column = first; column < first + kernels.panel; ++column) {
+        *to++ = column < outputs ? weights[column * inputs + k] : 0.0F;
+      }
+    }
+  }
+}
+
 size_t attention_scratch_bytes(size_t tokens, size_t head_width) {
   const size_t padded = (tokens + kKeyPadding - 1) / kKeyPadding * kKeyPadding;
   // Keys and values of one head, and the scores of one block of queries.

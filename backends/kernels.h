@@ -29,9 +29,28 @@ struct NormShape {
   float epsilon;
 };
 
+// What happens to a sum of a matrix product before it is stored.
+enum class Finish {
+  kBias,     // + bias
+  kGelu,     // + bias, then the exact (erf) GELU
+  kBiasAdd,  // + bias + what the output held
+};
+
+// y[rows, outputs] = finish(x[rows, inputs] * transpose(weights[outputs, inputs])) with weights
+// packed by pack_weights(). REQUIRES: outputs % 32 == 0.
+struct ProductShape {
+  size_t rows;
+  size_t inputs;
+  size_t outputs;
+  Finish finish;
+};
+
 // The loops for one instruction set. bfloat16 values travel as their bits.
 struct Kernels {
   const char* name;  // for the log, e.g. "avx512"
+  size_t panel;      // columns of outputs that are packed together
+  void (*product)(const ProductShape& shape, const float* x, const float* packed, const float* bias,
+                  float* y);
   void (*attention)(const AttentionShape& shape, const float* qkv, float* context, void* scratch);
   // The same on bfloat16 with float32 sums; null where the CPU has no instructions for it.
   void (*attention_bf16)(const AttentionShape& shape, const uint16_t* qkv, uint16_t* context,
@@ -55,6 +74,13 @@ enum class CpuLevel { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
 CpuLevel cpu_level();
 // The kernels of `level`, which the machine must have.
 const Kernels& kernels_of(CpuLevel level);
+
+// Floats that pack_weights() writes: whole panels.
+size_t packed_floats(const Kernels& kernels, size_t inputs, size_t outputs);
+// Packs row-major `weights` [outputs, inputs] for the product of `kernels`: panels of
+// kernels.panel outputs, each [inputs][panel]; outputs that fill up the last panel are zero.
+void pack_weights(const Kernels& kernels, size_t inputs, size_t outputs, const float* weights,
+                  float* packed);
 
 // Bytes of scratch memory an attention over `tokens` tokens needs, whatever the kernels.
 size_t attention_scratch_bytes(size_t tokens, size_t head_width);

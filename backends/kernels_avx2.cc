@@ -13,6 +13,7 @@
 #endif
 
 #include "backends/attention_simd.h"
+#include "backends/gemm_simd.h"
 #include "backends/kernels.h"
 #include "backends/layer_norm_simd.h"
 
@@ -21,12 +22,16 @@ namespace {
 
 struct Avx2 {
   static constexpr size_t kLanes = 8;
+  static constexpr size_t kGemmRows = 6;
+  static constexpr size_t kGemmVectors = 2;
 };
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static constexpr Kernels kKernels{"avx2", Attention<Avx2>::run, nullptr, LayerNorm<Avx2>::run};
+  static constexpr Kernels kKernels{"avx2",          Gemm<Avx2>::kPanel,
+                                    Gemm<Avx2>::run, Attention<Avx2>::run,
+                                    nullptr,         LayerNorm<Avx2>::run};
   return kKernels;
 }
 

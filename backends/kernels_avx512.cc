@@ -14,6 +14,7 @@
 #endif
 
 #include "backends/attention_simd.h"
+#include "backends/gemm_simd.h"
 #include "backends/kernels.h"
 #include "backends/layer_norm_simd.h"
 
@@ -22,13 +23,16 @@ namespace {
 
 struct Avx512 {
   static constexpr size_t kLanes = 16;
+  static constexpr size_t kGemmRows = 8;
+  static constexpr size_t kGemmVectors = 3;
 };
 
 }  // namespace
 
 const Kernels& avx512_kernels() {
-  static constexpr Kernels kKernels{"avx512", Attention<Avx512>::run, nullptr,
-                                    LayerNorm<Avx512>::run};
+  static constexpr Kernels kKernels{"avx512",          Gemm<Avx512>::kPanel,
+                                    Gemm<Avx512>::run, Attention<Avx512>::run,
+                                    nullptr,           LayerNorm<Avx512>::run};
   return kKernels;
 }
 

@@ -20,6 +20,7 @@
 #endif
 
 #include "backends/attention_simd.h"
+#include "backends/gemm_simd.h"
 #include "backends/kernels.h"
 #include "backends/layer_norm_simd.h"
 
@@ -28,6 +29,8 @@ namespace {
 
 struct Avx512Bf16 {
   static constexpr size_t kLanes = 16;
+  static constexpr size_t kGemmRows = 8;
+  static constexpr size_t kGemmVectors = 3;
 };
 using S = Simd<Avx512Bf16>;
 constexpr size_t kPanel = 32;  // keys, or columns of the values, at a time
@@ -209,8 +212,9 @@ void layer_norm(const NormShape& shape, float* x, const float* scale, const floa
 }  // namespace
 
 const Kernels& avx512_bf16_kernels() {
-  static constexpr Kernels kKernels{"avx512-bf16", Attention<Avx512Bf16>::run, attention_bf16,
-                                    layer_norm};
+  static constexpr Kernels kKernels{"avx512-bf16",         Gemm<Avx512Bf16>::kPanel,
+                                    Gemm<Avx512Bf16>::run, Attention<Avx512Bf16>::run,
+                                    attention_bf16,        layer_norm};
   return kKernels;
 }
 

@@ -42,6 +42,10 @@ struct Simd {
   [[gnu::always_inline]] static inline Float all(float x) { return x - Float{}; }
   [[gnu::always_inline]] static inline Float max(Float a, Float b) { return a > b ? a : b; }
 
+  [[gnu::always_inline]] static inline Float magnitude(Float v) {
+    return from_bits(bits_of(v) & 0x7fffffffU);
+  }
+
   // Sum and maximum over the lanes.
   [[gnu::always_inline]] static inline float sum(Float v) {
     float lanes[kLanes];

@@ -19,8 +19,8 @@ constexpr std::streamsize kFileBytesMax = 1 << 20;
 constexpr int64_t kLayersMax = 1000;
 constexpr int64_t kWidthMax = 1 << 16;
 constexpr int64_t kTableMax = 1 << 24;
-// The attention kernels work on 32 columns at a time.
-constexpr uint32_t kHeadWidthStep = 32;
+// The kernels work on 32 columns at a time.
+constexpr uint32_t kColumnStep = 32;
 
 // One JSON object read from a file, with the questions asked of it here.
 class JsonFile {
@@ -141,9 +141,12 @@ Result<BertConfig> read_config(const JsonFile& file) {
     if (!(value > 0.0 && value < 1.0)) return file.error("layer_norm_eps", "must be in (0, 1)");
     config.layer_norm_epsilon = static_cast<float>(value);
   }
-  if (config.hidden % config.heads != 0 || config.head_width() % kHeadWidthStep != 0) {
+  if (config.hidden % config.heads != 0 || config.head_width() % kColumnStep != 0) {
     return file.error("num_attention_heads",
                       "must divide 'hidden_size' into heads of a multiple of 32 columns");
+  }
+  if (config.intermediate % kColumnStep != 0) {
+    return file.error("intermediate_size", "must be a multiple of 32");
   }
   return config;
 }

@@ -243,49 +243,112 @@ TEST_CASE("every instruction set computes the same attention and layer norm") {
   }
 }
 
-TEST_CASE("a product has the same result at every number of rows") {
-  const GemmShape shape{64, 96, Precision::kF32, GemmFinish::kBias};
-  Result<std::unique_ptr<GemmPlan>> plan = GemmPlan::make(shape);
-  REQUIRE(plan.ok());
-  Result<std::unique_ptr<GemmCaller>> caller = GemmCaller::make(*plan.value());
-  REQUIRE(caller.ok());
-  constexpr size_t kRowsMax = 300;
-  Prng random(9);
-  const auto fill = [&](std::vector<float>& values) {
-    for (float& value : values) value = static_cast<float>(random.unit() - 0.5);
-  };
-  std::vector<float> weights(shape.outputs * shape.inputs);
-  std::vector<float> bias(shape.outputs);
-  std::vector<float> x(gemm_padded_rows(kRowsMax) * shape.inputs);
-  fill(weights);
-  fill(bias);
-  fill(x);
-  Result<Pages> packed = Pages::make(plan.value()->packed_bytes());
-  Result<Pages> scratch = Pages::make(plan.value()->scratch_bytes());
-  REQUIRE((packed.ok() && scratch.ok()));
-  REQUIRE(plan.value()->pack(weights.data(), packed.value().data()).ok());
-  std::vector<float> expected(kRowsMax * shape.outputs);
-  for (size_t row = 0; row < kRowsMax; ++row) {
-    for (size_t o = 0; o < shape.outputs; ++o) {
-      double sum = bias[o];
-      for (size_t i = 0; i < shape.inputs; ++i) {
-        sum += static_cast<double>(x[row * shape.inputs + i]) * weights[o * shape.inputs + i];
+namespace {
+
+// A product to check: random operands and the sums in double precision.
+struct Operands {
+  static constexpr size_t kRowsMax = 300;
+  size_t inputs;
+  size_t outputs;
+  std::vector<float> weights, bias, x, before;
+  std::vector<double> sums;
+
+  // `low`: all operands are numbers bfloat16 can hold.
+  Operands(size_t i, size_t o, bool low) : inputs(i), outputs(o) {
+    Prng random(9);
+    const size_t rows = gemm_padded_rows(kRowsMax);
+    // Not a choice inside the loop: GCC 12 drops a mask of 0xffff0000 on one side of a condition.
+    const uint32_t mask = low ? 0xffff0000U : 0xffffffffU;
+    for (auto [values, count] :
+         {std::pair{&weights, i * o}, {&bias, o}, {&x, rows * i}, {&before, rows * o}}) {
+      for (size_t n = 0; n < count; ++n) {
+        const auto bits = std::bit_cast<uint32_t>(static_cast<float>(random.unit() - 0.5));
+        values->push_back(std::bit_cast<float>(bits & mask));
       }
-      expected[row * shape.outputs + o] = static_cast<float>(sum);
+    }
+    for (size_t row = 0; row < kRowsMax; ++row) {
+      for (size_t column = 0; column < o; ++column) {
+        double sum = static_cast<double>(bias[column]);
+        for (size_t k = 0; k < i; ++k) {
+          sum += static_cast<double>(x[row * i + k]) * static_cast<double>(weights[column * i + k]);
+        }
+        sums.push_back(sum);
+      }
     }
   }
-  for (size_t rows = 1; rows <= kRowsMax; rows += rows < 80 ? 1 : 31) {
-    std::vector<float> y(gemm_padded_rows(rows) * shape.outputs);
-    REQUIRE(caller.value()
-                ->run(rows, x.data(), packed.value().data(), bias.data(), y.data(),
-                      scratch.value().data())
-                .ok());
-    CAPTURE(rows);
+  double expected(size_t at, Finish finish) const {
+    const double sum = sums[at];
+    if (finish == Finish::kGelu) return 0.5 * sum * (1.0 + std::erf(sum / std::sqrt(2.0)));
+    return finish == Finish::kBiasAdd ? sum + static_cast<double>(before[at]) : sum;
+  }
+  // The largest error of y [rows, outputs].
+  double error(const std::vector<float>& y, size_t rows, Finish finish) const {
     double largest = 0.0;
-    for (size_t i = 0; i < rows * shape.outputs; ++i) {
-      largest = std::max(largest, std::abs(static_cast<double>(y[i]) - expected[i]));
+    for (size_t i = 0; i < rows * outputs; ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(y[i]) - expected(i, finish)));
     }
-    CHECK(largest < 1e-5);
+    return largest;
+  }
+};
+
+constexpr Finish kFinishes[] = {Finish::kBias, Finish::kGelu, Finish::kBiasAdd};
+
+}  // namespace
+
+TEST_CASE("a product is right at every number of rows, on every instruction set") {
+  const Operands operands(64, 160, false);
+  for (int level = 0; level <= static_cast<int>(cpu_level()); ++level) {
+    const Kernels& kernels = kernels_of(static_cast<CpuLevel>(level));
+    std::vector<float> packed(packed_floats(kernels, operands.inputs, operands.outputs));
+    pack_weights(kernels, operands.inputs, operands.outputs, operands.weights.data(),
+                 packed.data());
+    for (const Finish finish : kFinishes) {
+      for (size_t rows = 1; rows <= 40; ++rows) {
+        CAPTURE(kernels.name);
+        CAPTURE(rows);
+        std::vector<float> y(
+            operands.before.begin(),
+            operands.before.begin() + static_cast<ptrdiff_t>(rows * operands.outputs));
+        kernels.product({rows, operands.inputs, operands.outputs, finish}, operands.x.data(),
+                        packed.data(), operands.bias.data(), y.data());
+        CHECK(operands.error(y, rows, finish) < 2e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("a bfloat16 product is right at every number of rows") {
+  if (!has_bf16()) return;
+  const Operands operands(64, 96, true);
+  std::vector<uint16_t> x;
+  for (const float value : operands.x) {
+    x.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+  }
+  for (const Finish finish : kFinishes) {
+    Result<std::unique_ptr<GemmPlan>> plan =
+        GemmPlan::make({operands.inputs, operands.outputs, finish});
+    REQUIRE(plan.ok());
+    Result<std::unique_ptr<GemmCaller>> caller = GemmCaller::make(*plan.value());
+    REQUIRE(caller.ok());
+    Result<Pages> packed = Pages::make(plan.value()->packed_bytes());
+    Result<Pages> scratch = Pages::make(plan.value()->scratch_bytes());
+    REQUIRE((packed.ok() && scratch.ok()));
+    REQUIRE(plan.value()->pack(operands.weights.data(), packed.value().data()).ok());
+    for (size_t rows = 1; rows <= Operands::kRowsMax; rows += rows < 80 ? 1 : 31) {
+      CAPTURE(rows);
+      std::vector<float> wide(operands.before);
+      std::vector<uint16_t> low(wide.size());
+      const bool is_wide = finish == Finish::kBiasAdd;
+      void* y = is_wide ? static_cast<void*>(wide.data()) : low.data();
+      REQUIRE(caller.value()
+                  ->run(rows, x.data(), packed.value().data(), operands.bias.data(), y,
+                        scratch.value().data())
+                  .ok());
+      for (size_t i = 0; i < low.size() && !is_wide; ++i) {
+        wide[i] = std::bit_cast<float>(static_cast<uint32_t>(low[i]) << 16);
+      }
+      CHECK(operands.error(wide, rows, finish) < (is_wide ? 1e-5 : 0.02));
+    }
   }
 }
 

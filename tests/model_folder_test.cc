@@ -199,6 +199,7 @@ TEST_CASE("configurations of other models are refused by field") {
       {"\"num_hidden_layers\":2", "\"num_hidden_layers\":100000000000", "num_hidden_layers"},
       {"\"num_attention_heads\":2", "\"num_attention_heads\":4", "num_attention_heads"},
       {"\"num_attention_heads\":2", "\"num_attention_heads\":3", "num_attention_heads"},
+      {"\"intermediate_size\":96", "\"intermediate_size\":80", "intermediate_size"},
       {"\"layer_norm_eps\":1e-12", "\"layer_norm_eps\":0", "layer_norm_eps"},
   };
   for (const auto& [from, to, field] : cases) {
@@ -237,10 +238,10 @@ TEST_CASE("every tensor the model needs is missed by name") {
 TEST_CASE("a tensor of another shape or type is refused by name with both shapes") {
   {
     const Folder folder;
-    folder.replace("config.json", "\"intermediate_size\":96", "\"intermediate_size\":80");
+    folder.replace("config.json", "\"intermediate_size\":96", "\"intermediate_size\":128");
     CHECK(folder.says("model.safetensors",
                       "tensor 'encoder.layer.0.intermediate.dense.weight' has shape [96, 64], but "
-                      "config.json asks for [80, 64]"));
+                      "config.json asks for [128, 64]"));
   }
   const Folder folder;
   folder.replace("model.safetensors", R"("embeddings.LayerNorm.bias":{"dtype":"F32")",
