@@ -38,8 +38,7 @@ void watch_for(Watch& watch, int events) {
     return;
   }
   const auto on_poll = [](uv_poll_t* poll, int status, int ready) {
-    auto* self = static_cast<Watch*>(poll->data);
-    if (self->owner != nullptr) self->owner->on_events(status < 0, ready);
+    static_cast<Watch*>(poll->data)->owner->on_events(status < 0, ready);
   };
   ASSERT(uv_poll_start(&watch.poll, events, on_poll) == 0);
 }

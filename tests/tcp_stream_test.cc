@@ -182,6 +182,8 @@ TEST_CASE("writing to a peer that has reset is on_broken, not a signal") {
   Server server(world.loop);
   Client client = server.client();
   server.on_new = [&](auto& connection) {
+    // After FIN and RST the system answers a write with SIGPIPE, unless asked not to.
+    client.end();
     client.reset();
     connection.write("x");
   };
@@ -245,6 +247,31 @@ TEST_CASE("streams that destroy each other in one turn are safe") {
   world.loop.run();
   CHECK(calls == 1);
   CHECK(server.connections.size() == 1);
+  server.connections.clear();
+}
+
+TEST_CASE("a stream may die between being written to and sending, whoever sends meanwhile") {
+  World world;
+  Server server(world.loop);
+  Client first = server.client();
+  Client second = server.client();
+  first.send("x");
+  server.on_bytes = [&](auto& connection) { connection.write("answer"); };
+  bool written = false;
+  server.on_drained = [&](auto& connection) {
+    if (written) return;
+    written = true;
+    server.connections[1]->write("never sent");
+    connection.write("last");
+  };
+  world.loop.on_turn([&] {
+    if (!written) return;
+    if (server.connections.size() == 1) return world.loop.stop();
+    server.drop(*server.connections[1]);
+  });
+  world.loop.run();
+  CHECK(first.receive(10) == "answerlast");
+  CHECK(second.receive().empty());
   server.connections.clear();
 }
 

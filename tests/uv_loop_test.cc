@@ -134,25 +134,49 @@ TEST_CASE("each single wake from another thread is answered: ping-pong") {
   CHECK(seen == 2000);
 }
 
-TEST_CASE("the loop's own wake costs no return from waiting, and one turn each") {
+TEST_CASE("the loop's own wake costs a turn each and no return from waiting") {
   World world;
-  int wakes = 0;
-  std::vector<std::string> order;
-  world.loop.on_wake([&] { order.push_back("wake"); });
+  int turns = 0;
+  std::string order;
+  world.loop.on_wake([&] { order += 'w'; });
   world.loop.on_turn([&] {
-    order.push_back("turn");
-    if (++wakes < 3) return world.loop.wake();
-    world.loop.stop();
+    order += '|';
+    if (++turns < 3) world.loop.wake();
   });
-  auto timer = world.loop.timer([&] {
-    order.push_back("timer");
+  auto first = world.loop.timer([&] {
+    order += 't';
     world.loop.wake();
   });
-  timer->again(world.loop.now());
+  auto last = world.loop.timer([&] { world.loop.stop(); });
+  first->again(world.loop.now());
+  last->again(world.loop.now() + milliseconds(5));
   const uint64_t polls = world.loop.polls();
   world.loop.run();
-  CHECK(order == std::vector<std::string>{"timer", "wake", "turn", "wake", "turn", "wake", "turn"});
-  CHECK(world.loop.polls() - polls <= 2);
+  CHECK(order == "tw|w|w||");
+  CHECK(world.loop.polls() - polls == 2);
+}
+
+TEST_CASE("a hundred wakes of the loop by itself, one after another, are all answered") {
+  World world;
+  int wakes = 0;
+  world.loop.on_wake([&] { ++wakes; });
+  world.loop.on_turn([&] { wakes < 100 ? world.loop.wake() : world.loop.stop(); });
+  world.loop.wake();
+  world.loop.run();
+  CHECK(wakes == 100);
+}
+
+TEST_CASE("a loop that wakes itself without end still looks at its sockets") {
+  World world;
+  Server server(world.loop);
+  Client client = server.client();
+  world.loop.on_turn([&] { world.loop.wake(); });
+  world.loop.wake();
+  client.send("x");
+  server.on_bytes = [&](auto&) { world.loop.stop(); };
+  world.loop.run();
+  CHECK(server.connections[0]->bytes == "x");
+  server.connections.clear();
 }
 
 TEST_CASE("the turn handler runs once, after all sockets, timers and the wake handler") {
