@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <sstream>
 
 namespace sluice::load {
 namespace {
@@ -164,17 +165,17 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
 
 std::vector<std::string> write_requests(const Options& options) {
   std::vector<std::string> requests;
+  const bool has_body = options.method != "GET" && options.method != "HEAD";
   for (const std::string& body : options.bodies) {
-    std::string request = options.method + " " + options.path +
-                          " HTTP/1.1\r\nhost: " + options.host + ":" +
-                          std::to_string(options.port) + "\r\n";
-    for (const std::string& header : options.headers) request += header + "\r\n";
-    if (options.method != "GET" && options.method != "HEAD") {
-      request +=
-          "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) +
-          "\r\n";
+    std::ostringstream request;
+    request << options.method << ' ' << options.path << " HTTP/1.1\r\nhost: " << options.host << ':'
+            << options.port << "\r\n";
+    for (const std::string& header : options.headers) request << header << "\r\n";
+    if (has_body) {
+      request << "content-type: application/json\r\ncontent-length: " << body.size() << "\r\n";
     }
-    requests.push_back(request + "\r\n" + body);
+    request << "\r\n" << body;
+    requests.push_back(request.str());
   }
   return requests;
 }
