@@ -136,7 +136,6 @@ void Connection::send(const Response& response, bool keep_alive) {
     pending_.clear();
     state_ = State::kLingering;
     stream_->shut_down();
-    if (ended_) return close();
     if (paused_) stream_->read(true);
     paused_ = false;
     arm(stream_->unsent_bytes() > 0 ? limits_.idle_timeout : limits_.linger);
