@@ -29,6 +29,7 @@ struct Situation {
 
 // Why a request was refused; a metric label.
 enum class Refusal { kFull, kDraining, kHopeless };
+// A refusal, and what to tell the client.
 struct Refused {
   Refusal why = Refusal::kFull;
   Error error;

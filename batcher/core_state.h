@@ -25,6 +25,7 @@ namespace sluice {
 
 // What is kept of one model: what waits for it, and what was measured of it.
 struct Model {
+  // `options_given` outlives the Model.
   Model(const ModelOptions& options_given, uint64_t& steps)
       : options(options_given), rooms(options.batch, steps), service(options.backends.size()) {
     ASSERT(!options.backends.empty());

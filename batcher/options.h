@@ -42,6 +42,7 @@ struct BackendOptions {
   uint32_t slots = 1;  // calls it may have in flight
 };
 
+// Everything the core is told at the start.
 struct CoreOptions {
   std::vector<ModelOptions> models;
   std::vector<BackendOptions> backends;
