@@ -24,7 +24,8 @@ Error at_row(size_t row, const std::string& what) {
 
 }  // namespace
 
-Result<std::unique_ptr<BertModel>> BertModel::load(const ModelFolder& folder, Precision precision) {
+Result<std::unique_ptr<BertModel>> BertModel::load(const ModelFolder& folder, Precision precision,
+                                                   bool dnnl) {
   const CpuLevel level = cpu_level();
   if (precision == Precision::kBf16 && level < CpuLevel::kAvx512Bf16) {
     return Error{Code::kInvalid, "precision bf16 needs a CPU with AVX512-BF16; use f32"};
@@ -37,7 +38,7 @@ Result<std::unique_ptr<BertModel>> BertModel::load(const ModelFolder& folder, Pr
   model->tokens_max_ = folder.tokens_max;
   model->kernels_ = &kernels_of(level);
   model->words_ = folder.tensors.words;
-  const Result<Done> planned = model->make_plans();
+  const Result<Done> planned = model->make_plans(dnnl);
   if (!planned.ok()) return planned.error();
   PageLayout layout;
   model->lay_out(layout);
@@ -65,8 +66,8 @@ GemmShape BertModel::shape(Product product) const {
   }
 }
 
-Result<Done> BertModel::make_plans() {
-  if (precision_ == Precision::kF32) return Done{};
+Result<Done> BertModel::make_plans(bool dnnl) {
+  if (precision_ == Precision::kF32 || !dnnl) return Done{};
   for (int i = 0; i < kProducts; ++i) {
     Result<std::unique_ptr<GemmPlan>> plan = GemmPlan::make(shape(static_cast<Product>(i)));
     if (!plan.ok()) return plan.error();
@@ -76,16 +77,21 @@ Result<Done> BertModel::make_plans() {
 }
 
 size_t BertModel::packed_bytes(Product product) const {
-  if (precision_ == Precision::kBf16) return plans_[product]->packed_bytes();
+  if (plans_[product] != nullptr) return plans_[product]->packed_bytes();
   const GemmShape s = shape(product);
-  return packed_floats(*kernels_, s.inputs, s.outputs) * sizeof(float);
+  const size_t value = precision_ == Precision::kBf16 ? sizeof(uint16_t) : sizeof(float);
+  return packed_values(*kernels_, s.inputs, s.outputs) * value;
 }
 
 Result<Done> BertModel::pack(Product product, const float* weights, const Linear& to) {
   std::byte* packed = pages_.data() + to.packed;
-  if (precision_ == Precision::kBf16) return plans_[product]->pack(weights, packed);
+  if (plans_[product] != nullptr) return plans_[product]->pack(weights, packed);
   const GemmShape s = shape(product);
-  pack_weights(*kernels_, s.inputs, s.outputs, weights, floats(to.packed));
+  if (precision_ == Precision::kBf16) {
+    pack_weights_bf16(*kernels_, s.inputs, s.outputs, weights, reinterpret_cast<uint16_t*>(packed));
+  } else {
+    pack_weights(*kernels_, s.inputs, s.outputs, weights, floats(to.packed));
+  }
   return Done{};
 }
 
@@ -289,20 +295,25 @@ Result<Done> BertRunner::product(BertModel::Product product, const BertModel::La
                                  size_t tokens, const void* x, void* y) {
   const BertModel::Linear& linear = layer.linears[product];
   const float* bias = model_.floats(linear.bias);
+  const std::byte* packed = model_.pages_.data() + linear.packed;
   if (callers_[product] != nullptr) {
-    return callers_[product]->run(tokens, x, model_.pages_.data() + linear.packed, bias, y,
-                                  gemm_scratch_);
+    return callers_[product]->run(tokens, x, packed, bias, y, gemm_scratch_);
   }
-  const GemmShape shape = model_.shape(product);
-  model_.kernels_->product({tokens, shape.inputs, shape.outputs, shape.finish},
-                           static_cast<const float*>(x), model_.floats(linear.packed), bias,
-                           static_cast<float*>(y));
+  const GemmShape s = model_.shape(product);
+  const ProductShape shape{tokens, s.inputs, s.outputs, s.finish};
+  if (hidden_low_ != nullptr) {
+    model_.kernels_->product_bf16(shape, static_cast<const uint16_t*>(x),
+                                  reinterpret_cast<const uint16_t*>(packed), bias, y);
+  } else {
+    model_.kernels_->product(shape, static_cast<const float*>(x), model_.floats(linear.packed),
+                             bias, static_cast<float*>(y));
+  }
   return Done{};
 }
 
 // Rows of the matrices for `tokens` tokens.
 size_t BertRunner::filled(size_t tokens) const {
-  return hidden_low_ != nullptr ? gemm_padded_rows(tokens) : tokens;
+  return callers_[0] != nullptr ? gemm_padded_rows(tokens) : tokens;
 }
 
 void BertRunner::look_up(std::span<const std::span<const int32_t>> rows, size_t tokens) {

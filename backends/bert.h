@@ -28,9 +28,11 @@ enum class Precision { kF32, kBf16 };
 class BertModel {
  public:
   // Packs the weights of `folder`, which must outlive the model: the word table is read from its
-  // mapping. kInvalid if `precision` is kBf16 and the CPU has no instructions for it; kInternal if
-  // memory or oneDNN fails.
-  static Result<std::unique_ptr<BertModel>> load(const ModelFolder& folder, Precision precision);
+  // mapping. `dnnl` leaves bfloat16 products to oneDNN, which pays where there is AMX; else our own
+  // kernels compute them. kInvalid if `precision` is kBf16 and the CPU has no instructions for it;
+  // kInternal if memory or oneDNN fails.
+  static Result<std::unique_ptr<BertModel>> load(const ModelFolder& folder, Precision precision,
+                                                 bool dnnl = cpu_has_amx());
 
   const BertConfig& config() const { return config_; }
   Precision precision() const { return precision_; }
@@ -58,7 +60,7 @@ class BertModel {
   };
 
   BertModel() = default;
-  Result<Done> make_plans();
+  Result<Done> make_plans(bool dnnl);
   void lay_out(PageLayout& layout);
   Result<Done> fill(const BertTensors& tensors);
   Result<Done> fill_layer(const BertLayerTensors& tensors, const Layer& layer,
@@ -81,7 +83,7 @@ class BertModel {
   size_t tokens_max_ = 0;
   const Kernels* kernels_ = nullptr;
   const TensorView* words_ = nullptr;
-  std::array<std::unique_ptr<GemmPlan>, kProducts> plans_;  // null in F32
+  std::array<std::unique_ptr<GemmPlan>, kProducts> plans_;  // null without oneDNN
   Pages pages_;                                             // everything below lies in it
   size_t positions_ = 0;  // [positions, hidden], the first segment's vector added
   Norm embeddings_norm_;
@@ -117,7 +119,7 @@ class BertRunner {
   void pool(std::span<const std::span<const int32_t>> rows, float* out) const;
 
   const BertModel& model_;
-  std::array<std::unique_ptr<GemmCaller>, BertModel::kProducts> callers_;  // null in F32
+  std::array<std::unique_ptr<GemmCaller>, BertModel::kProducts> callers_;  // null without oneDNN
   Pages pages_;                     // the buffers below lie in it; T is float or bfloat16
   float* hidden_ = nullptr;         // [chunk rows, hidden]
   uint16_t* hidden_low_ = nullptr;  // the same in bfloat16; null in F32

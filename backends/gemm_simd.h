@@ -38,6 +38,20 @@ struct Gemm {
     }
   }
 
+  // x / 2 * (1 + erf(x / sqrt 2)) by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+  static Float gelu(Float x) {
+    const Float half = x * 0.5F;
+    const Float z = S::magnitude(x) * 0.70710678F;
+    const Float t = S::all(1.0F) / (z * 0.3275911F + 1.0F);
+    Float p = t * 1.061405429F - 1.453152027F;
+    p = p * t + 1.421413741F;
+    p = p * t - 0.284496736F;
+    p = (p * t + 0.254829592F) * t;
+    // The tail of erf: its sign is x's, and half * erf is always positive.
+    const Float tail = p * S::exp2(z * z * -1.44269504F);
+    return half + S::magnitude(half) * (1.0F - tail);
+  }
+
  private:
   template <Finish kFinish>
   static void run(const ProductShape& shape, const float* x, const float* packed, const float* bias,
@@ -97,20 +111,6 @@ struct Gemm {
         S::store(to, sum);
       }
     }
-  }
-
-  // x / 2 * (1 + erf(x / sqrt 2)) by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
-  static Float gelu(Float x) {
-    const Float half = x * 0.5F;
-    const Float z = S::magnitude(x) * 0.70710678F;
-    const Float t = S::all(1.0F) / (z * 0.3275911F + 1.0F);
-    Float p = t * 1.061405429F - 1.453152027F;
-    p = p * t + 1.421413741F;
-    p = p * t - 0.284496736F;
-    p = (p * t + 0.254829592F) * t;
-    // The tail of erf: its sign is x's, and half * erf is always positive.
-    const Float tail = p * S::exp2(z * z * -1.44269504F);
-    return half + S::magnitude(half) * (1.0F - tail);
   }
 };
 

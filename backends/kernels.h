@@ -51,6 +51,10 @@ struct Kernels {
   size_t panel;      // columns of outputs that are packed together
   void (*product)(const ProductShape& shape, const float* x, const float* packed, const float* bias,
                   float* y);
+  // The same on bfloat16 with float32 sums, and weights packed by pack_weights_bf16(); y is float32
+  // with Finish::kBiasAdd and bfloat16 else. Null where the CPU has no instructions for it.
+  void (*product_bf16)(const ProductShape& shape, const uint16_t* x, const uint16_t* packed,
+                       const float* bias, void* y);
   void (*attention)(const AttentionShape& shape, const float* qkv, float* context, void* scratch);
   // The same on bfloat16 with float32 sums; null where the CPU has no instructions for it.
   void (*attention_bf16)(const AttentionShape& shape, const uint16_t* qkv, uint16_t* context,
@@ -72,15 +76,23 @@ const Kernels& avx512_bf16_kernels();
 enum class CpuLevel { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
 // The best level of the machine the program runs on.
 CpuLevel cpu_level();
+// Whether it has matrix registers for bfloat16 (AMX), which multiply several times faster than our
+// kernels.
+bool cpu_has_amx();
 // The kernels of `level`, which the machine must have.
 const Kernels& kernels_of(CpuLevel level);
 
-// Floats that pack_weights() writes: whole panels.
-size_t packed_floats(const Kernels& kernels, size_t inputs, size_t outputs);
+// Values that the two functions below write: whole panels.
+size_t packed_values(const Kernels& kernels, size_t inputs, size_t outputs);
 // Packs row-major `weights` [outputs, inputs] for the product of `kernels`: panels of
 // kernels.panel outputs, each [inputs][panel]; outputs that fill up the last panel are zero.
 void pack_weights(const Kernels& kernels, size_t inputs, size_t outputs, const float* weights,
                   float* packed);
+
+// The same rounded to bfloat16, two inputs side by side: each panel is [inputs / 2][panel][2].
+// REQUIRES: inputs % 2 == 0.
+void pack_weights_bf16(const Kernels& kernels, size_t inputs, size_t outputs, const float* weights,
+                       uint16_t* packed);
 
 // Bytes of scratch memory an attention over `tokens` tokens needs, whatever the kernels.
 size_t attention_scratch_bytes(size_t tokens, size_t head_width);

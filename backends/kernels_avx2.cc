@@ -29,9 +29,9 @@ struct Avx2 {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static constexpr Kernels kKernels{"avx2",          Gemm<Avx2>::kPanel,
-                                    Gemm<Avx2>::run, Attention<Avx2>::run,
-                                    nullptr,         LayerNorm<Avx2>::run};
+  static constexpr Kernels kKernels{
+      "avx2",  Gemm<Avx2>::kPanel,  Gemm<Avx2>::run, nullptr, Attention<Avx2>::run,
+      nullptr, LayerNorm<Avx2>::run};
   return kKernels;
 }
 

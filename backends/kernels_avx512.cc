@@ -30,9 +30,9 @@ struct Avx512 {
 }  // namespace
 
 const Kernels& avx512_kernels() {
-  static constexpr Kernels kKernels{"avx512",          Gemm<Avx512>::kPanel,
-                                    Gemm<Avx512>::run, Attention<Avx512>::run,
-                                    nullptr,           LayerNorm<Avx512>::run};
+  static constexpr Kernels kKernels{
+      "avx512", Gemm<Avx512>::kPanel,  Gemm<Avx512>::run, nullptr, Attention<Avx512>::run,
+      nullptr,  LayerNorm<Avx512>::run};
   return kKernels;
 }
 

@@ -192,6 +192,89 @@ void attention_bf16(const AttentionShape& shape, const uint16_t* qkv, uint16_t* 
   }
 }
 
+// Products as in gemm_simd.h, with a pair of inputs where that has one.
+using G = Gemm<Avx512Bf16>;
+
+template <Finish kFinish>
+void finish(S::Float sum, void* y, size_t at) {
+  if constexpr (kFinish == Finish::kBiasAdd) {
+    float* to = static_cast<float*>(y) + at;
+    S::store(to, sum + S::load(to));
+  } else {
+    if constexpr (kFinish == Finish::kGelu) sum = G::gelu(sum);
+    const __m256bh narrow = _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, sum));
+    __builtin_memcpy(static_cast<uint16_t*>(y) + at, &narrow, sizeof narrow);
+  }
+}
+
+template <size_t kCount, Finish kFinish>
+void product_block(const ProductShape& shape, size_t row, size_t column, const uint16_t* x,
+                   const uint16_t* panel, const float* bias, void* y) {
+  __m512 sums[kCount][G::kVectors] = {};
+  x += row * shape.inputs;
+  for (size_t k = 0; k < shape.inputs; k += 2, panel += 2 * G::kPanel) {
+    __m512i weights[G::kVectors];
+#pragma GCC unroll 4
+    for (size_t v = 0; v < G::kVectors; ++v) {
+      weights[v] = _mm512_loadu_si512(panel + 2 * v * S::kLanes);
+      __builtin_prefetch(panel + 2 * (G::kAhead + v * S::kLanes));
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < kCount; ++r) {
+      const __m512i value = all_pairs(x + r * shape.inputs + k);
+#pragma GCC unroll 4
+      for (size_t v = 0; v < G::kVectors; ++v) sums[r][v] = product(sums[r][v], value, weights[v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (size_t v = 0; v < G::kVectors; ++v) {
+    const size_t at = column + v * S::kLanes;
+    if (at >= shape.outputs) break;
+    const S::Float shift = S::load(bias + at);
+#pragma GCC unroll 8
+    for (size_t r = 0; r < kCount; ++r) {
+      finish<kFinish>(__builtin_bit_cast(S::Float, sums[r][v]) + shift, y,
+                      (row + r) * shape.outputs + at);
+    }
+  }
+}
+
+template <size_t kCount, Finish kFinish>
+void product_rest(const ProductShape& shape, size_t row, size_t column, const uint16_t* x,
+                  const uint16_t* panel, const float* bias, void* y) {
+  if constexpr (kCount > 0) {
+    if (shape.rows - row == kCount) {
+      return product_block<kCount, kFinish>(shape, row, column, x, panel, bias, y);
+    }
+    product_rest<kCount - 1, kFinish>(shape, row, column, x, panel, bias, y);
+  }
+}
+
+template <Finish kFinish>
+void product_all(const ProductShape& shape, const uint16_t* x, const uint16_t* packed,
+                 const float* bias, void* y) {
+  for (size_t column = 0; column < shape.outputs; column += G::kPanel) {
+    const uint16_t* panel = packed + column * shape.inputs;
+    size_t row = 0;
+    for (; row + G::kRows <= shape.rows; row += G::kRows) {
+      product_block<G::kRows, kFinish>(shape, row, column, x, panel, bias, y);
+    }
+    product_rest<G::kRows - 1, kFinish>(shape, row, column, x, panel, bias, y);
+  }
+}
+
+void product_bf16(const ProductShape& shape, const uint16_t* x, const uint16_t* packed,
+                  const float* bias, void* y) {
+  switch (shape.finish) {
+    case Finish::kBias:
+      return product_all<Finish::kBias>(shape, x, packed, bias, y);
+    case Finish::kGelu:
+      return product_all<Finish::kGelu>(shape, x, packed, bias, y);
+    case Finish::kBiasAdd:
+      return product_all<Finish::kBiasAdd>(shape, x, packed, bias, y);
+  }
+}
+
 void layer_norm(const NormShape& shape, float* x, const float* scale, const float* shift,
                 uint16_t* rounded) {
   if (rounded == nullptr) {
@@ -212,9 +295,10 @@ void layer_norm(const NormShape& shape, float* x, const float* scale, const floa
 }  // namespace
 
 const Kernels& avx512_bf16_kernels() {
-  static constexpr Kernels kKernels{"avx512-bf16",         Gemm<Avx512Bf16>::kPanel,
-                                    Gemm<Avx512Bf16>::run, Attention<Avx512Bf16>::run,
-                                    attention_bf16,        layer_norm};
+  static constexpr Kernels kKernels{
+      "avx512-bf16", Gemm<Avx512Bf16>::kPanel,   Gemm<Avx512Bf16>::run,
+      product_bf16,  Attention<Avx512Bf16>::run, attention_bf16,
+      layer_norm};
   return kKernels;
 }
 

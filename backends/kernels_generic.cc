@@ -18,7 +18,7 @@ struct Generic {
 
 const Kernels& generic_kernels() {
   static constexpr Kernels kKernels{
-      "generic", Gemm<Generic>::kPanel,  Gemm<Generic>::run, Attention<Generic>::run,
+      "generic", Gemm<Generic>::kPanel,  Gemm<Generic>::run, nullptr, Attention<Generic>::run,
       nullptr,   LayerNorm<Generic>::run};
   return kKernels;
 }

@@ -42,9 +42,9 @@ struct Loaded {
     if (!folder.ok()) FAIL(folder.error().message);
     return std::move(folder).value();
   }
-  Loaded(const ReferenceBert::Options& options, Precision precision)
+  Loaded(const ReferenceBert::Options& options, Precision precision, bool dnnl = cpu_has_amx())
       : reference(options), folder(read(reference, disk)) {
-    Result<std::unique_ptr<BertModel>> loaded = BertModel::load(folder, precision);
+    Result<std::unique_ptr<BertModel>> loaded = BertModel::load(folder, precision, dnnl);
     if (!loaded.ok()) FAIL(loaded.error().message);
     model = std::move(loaded).value();
     Result<std::unique_ptr<BertRunner>> made = BertRunner::make(*model);
@@ -105,8 +105,8 @@ std::vector<std::vector<int32_t>> odd_rows(const ReferenceBert& reference) {
 
 void check_against_reference(const ReferenceBert::Options& options, Precision precision,
                              const std::vector<size_t>& lengths, double difference_max,
-                             double cosine_min) {
-  Loaded loaded(options, precision);
+                             double cosine_min, bool dnnl = cpu_has_amx()) {
+  Loaded loaded(options, precision, dnnl);
   std::vector<std::vector<int32_t>> rows = odd_rows(loaded.reference);
   if (!lengths.empty()) {
     rows.clear();
@@ -154,14 +154,18 @@ TEST_CASE("weights stored as bfloat16 give the vectors of those weights") {
                           {1, 7, 40}, kF32Difference, kF32Cosine);
 }
 
-TEST_CASE("bf16 vectors point where the reference's do") {
+TEST_CASE("bf16 vectors point where the reference's do, by oneDNN and by our own products") {
   if (!has_bf16()) return;
-  check_against_reference({.config = small_config(2, 3, 32, 160)}, Precision::kBf16, {},
-                          kBf16Difference, kBf16Cosine);
-  check_against_reference({.config = small_config(2, 2, 64, 512)}, Precision::kBf16, {},
-                          kBf16Difference, kBf16Cosine);
-  check_against_reference({.config = small_config(1, 2, 32, 64)}, Precision::kBf16, {512, 3, 511},
-                          kBf16Difference, kBf16Cosine);
+  for (const bool dnnl : {false, true}) {
+    CAPTURE(dnnl);
+    const auto check = [&](const BertConfig& config, const std::vector<size_t>& lengths) {
+      check_against_reference({.config = config}, Precision::kBf16, lengths, kBf16Difference,
+                              kBf16Cosine, dnnl);
+    };
+    check(small_config(2, 3, 32, 160), {});
+    check(small_config(2, 2, 64, 512), {});
+    check(small_config(1, 2, 32, 64), {512, 3, 511});
+  }
 }
 
 TEST_CASE("a text's vector does not depend on the batch it is in") {
@@ -299,7 +303,7 @@ TEST_CASE("a product is right at every number of rows, on every instruction set"
   const Operands operands(64, 160, false);
   for (int level = 0; level <= static_cast<int>(cpu_level()); ++level) {
     const Kernels& kernels = kernels_of(static_cast<CpuLevel>(level));
-    std::vector<float> packed(packed_floats(kernels, operands.inputs, operands.outputs));
+    std::vector<float> packed(packed_values(kernels, operands.inputs, operands.outputs));
     pack_weights(kernels, operands.inputs, operands.outputs, operands.weights.data(),
                  packed.data());
     for (const Finish finish : kFinishes) {
@@ -317,13 +321,17 @@ TEST_CASE("a product is right at every number of rows, on every instruction set"
   }
 }
 
-TEST_CASE("a bfloat16 product is right at every number of rows") {
+TEST_CASE("a bfloat16 product is right at every number of rows, by oneDNN and by our own") {
   if (!has_bf16()) return;
-  const Operands operands(64, 96, true);
+  const Operands operands(64, 160, true);
+  const Kernels& kernels = kernels_of(CpuLevel::kAvx512Bf16);
   std::vector<uint16_t> x;
   for (const float value : operands.x) {
     x.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
   }
+  std::vector<uint16_t> own(packed_values(kernels, operands.inputs, operands.outputs));
+  pack_weights_bf16(kernels, operands.inputs, operands.outputs, operands.weights.data(),
+                    own.data());
   for (const Finish finish : kFinishes) {
     Result<std::unique_ptr<GemmPlan>> plan =
         GemmPlan::make({operands.inputs, operands.outputs, finish});
@@ -334,20 +342,28 @@ TEST_CASE("a bfloat16 product is right at every number of rows") {
     Result<Pages> scratch = Pages::make(plan.value()->scratch_bytes());
     REQUIRE((packed.ok() && scratch.ok()));
     REQUIRE(plan.value()->pack(operands.weights.data(), packed.value().data()).ok());
+    const bool is_wide = finish == Finish::kBiasAdd;
     for (size_t rows = 1; rows <= Operands::kRowsMax; rows += rows < 80 ? 1 : 31) {
-      CAPTURE(rows);
-      std::vector<float> wide(operands.before);
-      std::vector<uint16_t> low(wide.size());
-      const bool is_wide = finish == Finish::kBiasAdd;
-      void* y = is_wide ? static_cast<void*>(wide.data()) : low.data();
-      REQUIRE(caller.value()
-                  ->run(rows, x.data(), packed.value().data(), operands.bias.data(), y,
-                        scratch.value().data())
-                  .ok());
-      for (size_t i = 0; i < low.size() && !is_wide; ++i) {
-        wide[i] = std::bit_cast<float>(static_cast<uint32_t>(low[i]) << 16);
+      for (const bool dnnl : {false, true}) {
+        CAPTURE(rows);
+        CAPTURE(dnnl);
+        std::vector<float> wide(operands.before);
+        std::vector<uint16_t> low(wide.size());
+        void* y = is_wide ? static_cast<void*>(wide.data()) : low.data();
+        if (dnnl) {
+          REQUIRE(caller.value()
+                      ->run(rows, x.data(), packed.value().data(), operands.bias.data(), y,
+                            scratch.value().data())
+                      .ok());
+        } else {
+          kernels.product_bf16({rows, operands.inputs, operands.outputs, finish}, x.data(),
+                               own.data(), operands.bias.data(), y);
+        }
+        for (size_t i = 0; i < low.size() && !is_wide; ++i) {
+          wide[i] = std::bit_cast<float>(static_cast<uint32_t>(low[i]) << 16);
+        }
+        CHECK(operands.error(wide, rows, finish) < (is_wide ? 1e-5 : 0.02));
       }
-      CHECK(operands.error(wide, rows, finish) < (is_wide ? 1e-5 : 0.02));
     }
   }
 }
