@@ -30,13 +30,15 @@ finish() {
 }
 trap finish EXIT
 
-# serve NAME FLAG...: starts a server; its addresses will stand in $work/NAME.
+# serve NAME FLAG...: starts a server; its addresses will stand in $work/NAME, its process id in
+# $work/NAME.pid.
 serve() {
   local name=$1
   shift
   build/release/sluice serve --model build/models/all-MiniLM-L6-v2 --listen 127.0.0.1:0 \
     --admin 127.0.0.1:0 "$@" >"$work/$name" 2>"$work/$name.log" &
   servers+=($!)
+  echo $! >"$work/$name.pid"
 }
 
 say "sluice serve --model build/models/all-MiniLM-L6-v2"
