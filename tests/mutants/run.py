@@ -202,6 +202,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=str(ROOT / "build" / "mutants"))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--link", action="append", default=[],
+                        help="an object or archive that every program is linked with")
     parser.add_argument("groups", nargs="*")
     options = parser.parse_args()
     names = options.groups or sorted(path.stem for path in HERE.glob("*.txt"))
@@ -209,6 +211,7 @@ def main():
     mutants = missed = 0
     for name in names:
         group = read_group(HERE / f"{name}.txt")
+        group.libraries = [os.path.abspath(one) for one in options.link] + group.libraries
         mutants += len(group.mutants)
         missed += run_group(group, pathlib.Path(options.build).resolve() / name, options.jobs)
     print(f"{mutants - missed} of {mutants} planted bugs caught in "

@@ -120,6 +120,18 @@ TEST_CASE("a head that is not complete in ten seconds gets 408, then the end") {
   CHECK(about(client->last - began, seconds(10)));
 }
 
+TEST_CASE("the time for a head counts anew for each request of a connection") {
+  Story story;
+  const auto client = story.connect();
+  client->socket->send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+  story.run(seconds(30));
+  const Instant began = story.now();
+  client->socket->send("GET /healthz HTTP/1.1\r\n");
+  story.run(seconds(11));
+  CHECK(count(client->bytes, "HTTP/1.1 408 ") == 1);
+  CHECK(about(client->last - began, seconds(10)));
+}
+
 TEST_CASE("a trickle does not extend the time for a head") {
   Story story;
   const auto client = story.connect();
