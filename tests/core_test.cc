@@ -43,7 +43,7 @@ TEST_CASE("a lone request leaves at once and gets its own answer") {
 TEST_CASE("requests that arrive in one step leave together, oldest first") {
   CoreHarness h(one_model());
   std::vector<Event> events;
-  for (const RequestId id : {3, 1, 2}) {
+  for (const RequestId id : Ids{3, 1, 2}) {
     events.emplace_back(Arrived{request_of(id, h.now - milliseconds(static_cast<int64_t>(id)))});
   }
   h.step(std::move(events));

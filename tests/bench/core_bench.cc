@@ -100,7 +100,7 @@ double nanoseconds_per_request(uint64_t waiting, uint64_t tenants, uint64_t keys
 int main(int argc, char** argv) {
   const uint64_t requests = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 200'000;
   std::printf("%10s %22s %22s\n", "waiting", "1 tenant, 1 key", "1000 tenants, 20 keys");
-  for (const uint64_t waiting : {10, 1'000, 100'000}) {
+  for (const uint64_t waiting : {10u, 1'000u, 100'000u}) {
     std::printf("%10llu %19.0f ns %19.0f ns\n", static_cast<unsigned long long>(waiting),
                 sluice::nanoseconds_per_request(waiting, 1, 1, requests),
                 sluice::nanoseconds_per_request(waiting, 1000, 20, requests));
