@@ -10,6 +10,7 @@
 
 namespace sluice {
 
+// REQUIRES of Tag: kLanes.
 template <typename Tag>
 struct Attention {
   using S = Simd<Tag>;
@@ -29,6 +30,7 @@ struct Attention {
     float* scores;  // [kQueryBlock][padded]
   };
 
+  // Kernels::attention.
   static void run(const AttentionShape& shape, const float* qkv, float* context, void* scratch) {
     const size_t hidden = shape.heads * shape.head_width;
     Head head;

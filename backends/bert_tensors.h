@@ -36,6 +36,7 @@ struct NormTensors {
   const TensorView* scale = nullptr;
   const TensorView* shift = nullptr;
 };
+// One encoder layer, in the order of the computation.
 struct BertLayerTensors {
   LinearTensors query, key, value, attention_output;
   NormTensors attention_norm;

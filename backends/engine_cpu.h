@@ -20,19 +20,19 @@
 #include "backends/bert.h"
 #include "backends/engine.h"
 #include "backends/model_folder.h"
+#include "backends/precision.h"
 #include "base/result.h"
 #include "base/time.h"
 
 namespace sluice {
 
-// What the configuration says about precision. kAuto is bfloat16 where the CPU has instructions
-// for it and a probe at load shows the same vectors (cosine >= kProbeCosineMin), else float32.
-enum class PrecisionChoice { kAuto, kF32, kBf16 };
+// The smallest cosine between bfloat16 and float32 vectors with which kAuto takes bfloat16.
 inline constexpr double kProbeCosineMin = 0.9999;
 
 // "auto", "f32" or "bf16"; kInvalid otherwise.
 Result<PrecisionChoice> parse_precision(std::string_view text);
 
+// What a CpuEngine is made with.
 struct CpuEngineOptions {
   uint32_t threads = 0;  // workers; 0: worker_count_default()
   PrecisionChoice precision = PrecisionChoice::kAuto;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/engine_echo.h"
 
-#include <time.h>
-
-#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -20,14 +18,6 @@ constexpr int64_t kTimeMaxNs = 3'600'000'000'000;
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error{Code::kInvalid, "model '" + std::string(spec) + "': " + what};
-}
-
-void sleep_for(Duration duration) {
-  timespec left = {};
-  left.tv_sec = static_cast<time_t>(duration.ns / 1'000'000'000);
-  left.tv_nsec = static_cast<long>(duration.ns % 1'000'000'000);
-  while (::nanosleep(&left, &left) != 0 && errno == EINTR) {
-  }
 }
 
 // "0.1ms", or nothing.
@@ -97,7 +87,6 @@ EchoEngine::EchoEngine(EchoOptions options, EngineSink done)
 
 Result<std::unique_ptr<EchoEngine>> EchoEngine::make(EchoOptions options, EngineSink done) try {
   ASSERT(options.now && done);
-  if (!options.wait) options.wait = sleep_for;
   std::unique_ptr<EchoEngine> engine(new EchoEngine(std::move(options), std::move(done)));
   engine->worker_ = std::thread([raw = engine.get()] { raw->work(); });
   return engine;
@@ -136,10 +125,16 @@ void EchoEngine::work() {
   }
 }
 
-EngineDone EchoEngine::answer(const EngineJob& job) const try {
+void EchoEngine::wait(Duration duration) {
+  if (options_.wait) return options_.wait(duration);
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::nanoseconds(duration.ns), [&] { return stopping_; });
+}
+
+EngineDone EchoEngine::answer(const EngineJob& job) try {
   const Instant start = options_.now();
   const Duration busy = options_.times.a + options_.times.b * static_cast<int64_t>(job.rows.size());
-  if (busy > Duration{}) options_.wait(busy);
+  if (busy > Duration{}) wait(busy);
   constexpr size_t kBytes = kWidth * sizeof(float);
   const ChunkRef chunk = ChunkRef::make(job.rows.size() * kBytes, [&](char* to) {
     for (const Slice& row : job.rows) {

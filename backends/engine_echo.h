@@ -37,11 +37,13 @@ struct EchoTimes {
 // ns, us, ms or s, at most an hour each. kInvalid with what is wrong otherwise.
 Result<EchoTimes> parse_echo_spec(std::string_view spec);
 
+// What an EchoEngine is made with.
 struct EchoOptions {
   EchoTimes times;
   // Measures `busy`; called on the worker's thread. REQUIRED.
   std::function<Instant()> now;
-  // Lets the worker wait; called only for a positive time. Empty: the thread sleeps.
+  // Lets the worker wait; called only for a positive time. Empty: the thread waits, until
+  // the engine is to end.
   std::function<void(Duration)> wait = {};
 };
 
@@ -61,7 +63,8 @@ class EchoEngine final : public Engine {
  private:
   EchoEngine(EchoOptions options, EngineSink done);
   void work();
-  EngineDone answer(const EngineJob& job) const;
+  void wait(Duration duration);
+  EngineDone answer(const EngineJob& job);
 
   // Constant after construction.
   const EchoOptions options_;

@@ -26,6 +26,7 @@ struct Gemm {
   // How far ahead weights are asked for: longer than memory takes to answer.
   static constexpr size_t kAhead = 4096 / sizeof(float);
 
+  // Kernels::product.
   static void run(const ProductShape& shape, const float* x, const float* packed, const float* bias,
                   float* y) {
     switch (shape.finish) {

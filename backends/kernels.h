@@ -67,8 +67,11 @@ struct Kernels {
 // The sets by name, best last; a set the machine lacks must not be called.
 const Kernels& generic_kernels();
 #if defined(__x86_64__)
+// AVX2 and FMA.
 const Kernels& avx2_kernels();
+// AVX-512 F, BW, VL and DQ.
 const Kernels& avx512_kernels();
+// AVX-512 and its bfloat16 products.
 const Kernels& avx512_bf16_kernels();
 #endif
 

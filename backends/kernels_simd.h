@@ -18,6 +18,7 @@ inline constexpr size_t kQueryBlock = 6;
 // Keys are padded to a multiple of this, two of the widest vectors.
 inline constexpr size_t kKeyPadding = 32;
 
+// The vector types of kLanes 32-bit lanes.
 template <size_t kLanes>
 struct VectorOf {
   typedef float Float __attribute__((vector_size(kLanes * sizeof(float))));
@@ -31,22 +32,25 @@ struct Simd {
   using Float = typename VectorOf<kLanes>::Float;
   using Bits = typename VectorOf<kLanes>::Bits;
 
+  // Unaligned.
   [[gnu::always_inline]] static inline Float load(const float* from) {
     Float v;
     __builtin_memcpy(&v, from, sizeof v);
     return v;
   }
+  // Unaligned.
   [[gnu::always_inline]] static inline void store(float* to, Float v) {
     __builtin_memcpy(to, &v, sizeof v);
   }
   [[gnu::always_inline]] static inline Float all(float x) { return x - Float{}; }
   [[gnu::always_inline]] static inline Float max(Float a, Float b) { return a > b ? a : b; }
 
+  // Without the sign.
   [[gnu::always_inline]] static inline Float magnitude(Float v) {
     return from_bits(bits_of(v) & 0x7fffffffU);
   }
 
-  // Sum and maximum over the lanes.
+  // Sum over the lanes.
   [[gnu::always_inline]] static inline float sum(Float v) {
     float lanes[kLanes];
     __builtin_memcpy(lanes, &v, sizeof v);
@@ -55,6 +59,7 @@ struct Simd {
     }
     return lanes[0];
   }
+  // Maximum over the lanes.
   [[gnu::always_inline]] static inline float largest(Float v) {
     float lanes[kLanes];
     __builtin_memcpy(lanes, &v, sizeof v);
@@ -84,11 +89,13 @@ struct Simd {
     return from_bits(bits_of(p) + (bits_of(shifted) << 23));
   }
 
+  // The bits of each lane.
   [[gnu::always_inline]] static inline Bits bits_of(Float v) {
     Bits bits;
     __builtin_memcpy(&bits, &v, sizeof bits);
     return bits;
   }
+  // The floats with these bits.
   [[gnu::always_inline]] static inline Float from_bits(Bits bits) {
     Float v;
     __builtin_memcpy(&v, &bits, sizeof v);

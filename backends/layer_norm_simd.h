@@ -8,12 +8,14 @@
 
 namespace sluice {
 
+// REQUIRES of Tag: kLanes.
 template <typename Tag>
 struct LayerNorm {
   using S = Simd<Tag>;
   using Float = typename S::Float;
   static constexpr size_t kLanes = S::kLanes;
 
+  // Kernels::layer_norm.
   static void run(const NormShape& shape, float* x, const float* scale, const float* shift,
                   uint16_t* rounded) {
     for (size_t row = 0; row < shape.rows; ++row) {
