@@ -173,7 +173,10 @@ class Leaving(unittest.TestCase):
             texts = ("patient", "pipelined and patient")
             wire.send(b"".join(embed(text) for text in texts)).finish_sending()
             for text in texts:
-                answer = wire.answer()
+                try:
+                    answer = wire.answer()
+                except Closed:
+                    self.fail(f"closed without the answer to {text!r}")
                 self.assertEqual(answer.status, 200, answer)
                 vector = answer.json()["data"][0]["embedding"]
                 self.assertLess(distance(vector, echo_vector(text)), 1e-7)
