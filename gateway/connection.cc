@@ -110,7 +110,9 @@ void Connection::refuse(const Error& error) {
 
 void Connection::respond(const Response& response) {
   ASSERT(state_ == State::kWaiting);
-  send(response, keep_alive_ && !response.close && !owner_.draining() && !ended_);
+  // After FIN only what was sent before it can still ask for something.
+  const bool more = !ended_ || !pending_.empty();
+  send(response, keep_alive_ && !response.close && !owner_.draining() && more);
 }
 
 void Connection::send(const Response& response, bool keep_alive) {
@@ -153,6 +155,7 @@ void Connection::go_on() {
     const std::string bytes = std::exchange(pending_, {});
     process(bytes);
   }
+  if (ended_ && state_ <= State::kBody) return close();  // the rest of a request will not come
   const bool pause = state_ == State::kIdle && stream_->unsent_bytes() > limits_.output_bytes_max;
   if (state_ <= State::kBody && pause != paused_) {
     paused_ = pause;

@@ -40,8 +40,9 @@ int serve(const Config& config) {
   if (const auto admin = pipeline.admin_address())
     std::printf("admin on %s\n", url(*admin).c_str());
   std::fflush(stdout);
-  // Serves until told to stop, then finishes what was accepted.
-  pipeline.run();
+  // Serves until told to stop, then finishes what was accepted. What was not finished in time is
+  // not waited for.
+  if (!pipeline.run()) std::_Exit(0);
   return 0;
 }
 

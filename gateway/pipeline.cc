@@ -33,6 +33,7 @@ struct Pipeline::Impl {
   LoadedModels models;
   std::vector<std::thread> io_threads;
   std::unique_ptr<Timer> drain_timer;
+  bool drained = false;
 };
 
 Pipeline::Impl::~Impl() {
@@ -60,6 +61,12 @@ Result<Done> Pipeline::Impl::start(uint64_t id_seed) {
   for (const auto& engine : models.engines) engines.push_back(engine.get());
   if (auto opened = gateway->open(models.served, engines); !opened.ok()) return opened.error();
 
+  // From the first promise on stdout a signal means a drain.
+  core_loop.on_signal(SIGTERM, [this] { on_stop_signal(); });
+  core_loop.on_signal(SIGINT, [this] { on_stop_signal(); });
+  core_loop.on_signal(SIGHUP, [this] {
+    log.warn("SIGHUP: this version does not reload its configuration; restart it instead");
+  });
   for (const auto& loop : io_loops) io_threads.emplace_back([loop = loop.get()] { loop->run(); });
   return Done{};
 }
@@ -72,7 +79,10 @@ void Pipeline::Impl::on_stop_signal() {
     stop();
   });
   drain_timer->again(core_loop.now() + config.limits.drain_max);
-  gateway->drain([this] { stop(); });
+  gateway->drain([this] {
+    drained = true;
+    stop();
+  });
 }
 
 void Pipeline::Impl::stop() {
@@ -94,14 +104,10 @@ Address Pipeline::main_address() const { return impl_->gateway->main_address(); 
 
 std::optional<Address> Pipeline::admin_address() const { return impl_->gateway->admin_address(); }
 
-void Pipeline::run() {
-  impl_->core_loop.on_signal(SIGTERM, [this] { impl_->on_stop_signal(); });
-  impl_->core_loop.on_signal(SIGINT, [this] { impl_->on_stop_signal(); });
-  impl_->core_loop.on_signal(SIGHUP, [this] {
-    impl_->log.warn("SIGHUP: this version does not reload its configuration; restart it instead");
-  });
+bool Pipeline::run() {
   impl_->core_loop.run();
   impl_->log.info("stopped");
+  return impl_->drained;
 }
 
 }  // namespace sluice

@@ -26,8 +26,10 @@ class Pipeline {
   std::optional<Address> admin_address() const;
 
   // Serves on the calling thread until SIGTERM or SIGINT, then answers what was accepted, for
-  // Config::limits.drain_max at most. A second signal ends the process at once.
-  void run();
+  // Config::limits.drain_max at most; returns whether all of it was answered. If not, engines may
+  // still be at work, and destroying the pipeline waits for them. A second signal ends the process
+  // at once.
+  bool run();
 
  private:
   struct Impl;

@@ -46,13 +46,15 @@ Result<Address> Server::listen(Surface surface, const Address& address, bool sha
 }
 
 void Server::Port::on_accept(std::unique_ptr<Stream> stream) {
-  const size_t open = server->connections_.size();
+  // Probes and scrapes do not count, and get through when clients have taken every place.
+  const size_t open = surface == Surface::kMain ? server->main_open_ : 0;
   if (open >= server->options_.connections_max + kRejectsMax) return;
   auto connection = std::make_unique<Connection>(server->loop_, std::move(stream), surface,
                                                  server->options_.limits, *server);
   Connection& added = *connection;
   server->connections_.emplace(&added, std::move(connection));
-  server->world_.shard->set(server->world_.telemetry->connections, static_cast<double>(open + 1));
+  if (surface == Surface::kMain) ++server->main_open_;
+  server->show_connections();
   if (open >= server->options_.connections_max)
     added.reject({.code = Code::kUnavailable,
                   .message = "The server has as many connections as it may.",
@@ -134,8 +136,15 @@ void Server::turn() {
   }
   if (draining()) drain_turn();
   if (closed_.empty()) return;
-  for (Connection* connection : closed_) connections_.erase(connection);
+  for (Connection* connection : closed_) {
+    if (connection->surface() == Surface::kMain) --main_open_;
+    connections_.erase(connection);
+  }
   closed_.clear();
+  show_connections();
+}
+
+void Server::show_connections() {
   world_.shard->set(world_.telemetry->connections, static_cast<double>(connections_.size()));
 }
 
@@ -212,7 +221,10 @@ void Server::drain_turn() {
     loop_.wake();
     return;
   }
-  for (auto& [connection, owned] : connections_) connection->drain();
+  // The admin listener stays for probes and a last scrape.
+  for (auto& [connection, owned] : connections_) {
+    if (connection->surface() == Surface::kMain) connection->drain();
+  }
 }
 
 bool Server::reading() const {

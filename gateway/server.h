@@ -99,6 +99,7 @@ class Server final : public ConnectionOwner {
   void queue(Prepared prepared);
   void finish(RequestId id, Response response);
   void drain_turn();
+  void show_connections();
   static std::string request_id_of(const RequestHead& head);
   std::string generated_id(RequestId id) const;
 
@@ -112,7 +113,8 @@ class Server final : public ConnectionOwner {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> closed_;  // to be destroyed at the end of the turn
   std::unordered_map<RequestId, Exchange> exchanges_;
-  size_t held_ = 0;  // this thread's part of the budget
+  size_t main_open_ = 0;  // connections of the main listener
+  size_t held_ = 0;       // this thread's part of the budget
   uint64_t next_id_ = 1;
   int drain_turns_ = 0;  // turns since drain(), 0 before
   int64_t date_second_ = -1;
