@@ -134,8 +134,9 @@ std::optional<Error> read_member(std::string_view key, JsonView value, Embedding
 
 // The vector's leading `dimensions` numbers, scaled to length 1.
 std::vector<float> cut(std::span<const float> vector, uint32_t dimensions) {
-  std::vector<float> result(vector.begin(),
-                            vector.begin() + std::min<size_t>(dimensions, vector.size()));
+  std::vector<float> result(
+      vector.begin(),
+      vector.begin() + static_cast<ptrdiff_t>(std::min<size_t>(dimensions, vector.size())));
   double squares = 0;
   for (float x : result) squares += static_cast<double>(x) * x;
   if (squares > 0) {

@@ -20,6 +20,7 @@ inline constexpr size_t kInputsMax = 2048;
 
 // One thing to embed: a JSON string or an array of token ids, inside the request's body.
 struct Input {
+  // What was given: text to tokenise, or ids.
   enum class Kind { kText, kTokens };
   Kind kind = Kind::kText;
   JsonView json;  // points into the body

@@ -64,6 +64,7 @@ enum class Route {
 
 class Api {
  public:
+  // What there is to serve.
   struct Options {
     std::vector<ServedModel> models;  // by ModelIndex
     int64_t started_unix_seconds = 0;
@@ -71,6 +72,7 @@ class Api {
   };
   explicit Api(Options options);
 
+  // Where a method on a path leads; the path is without its query.
   static Route route(Surface surface, std::string_view method, std::string_view path);
   // The methods a path answers to, for the Allow header, e.g. "GET, HEAD"; empty if it has none.
   static std::string_view allowed_methods(Surface surface, std::string_view path);

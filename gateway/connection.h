@@ -59,6 +59,7 @@ class ConnectionOwner {
 
 class Connection final : public StreamEvents {
  public:
+  // Takes over `stream`, which has just been accepted; `limits` and `owner` outlive it.
   Connection(Loop& loop, std::unique_ptr<Stream> stream, Surface surface,
              const ConnectionLimits& limits, ConnectionOwner& owner);
   ~Connection() override;

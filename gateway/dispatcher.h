@@ -18,6 +18,7 @@ namespace sluice {
 
 class Dispatcher {
  public:
+  // What it decides by and whom it gives work to.
   struct Options {
     CoreOptions core;
     std::vector<Engine*> engines;          // by BackendIndex; they outlive the dispatcher's use

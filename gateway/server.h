@@ -23,6 +23,7 @@ namespace sluice {
 
 class Server final : public ConnectionOwner {
  public:
+  // What this thread is and how much it may take on.
   struct Options {
     uint8_t index = 0;  // of this I/O thread
     ConnectionLimits limits;
