@@ -15,7 +15,7 @@ class Finder {
       : file_(file),
         prefix_(file.find("bert.embeddings.word_embeddings.weight") != nullptr ? "bert." : "") {}
 
-  const TensorView* find(const std::string& name, std::vector<uint64_t> shape) {
+  const TensorView* find(const std::string& name, const std::vector<uint64_t>& shape) {
     return check(prefix_ + name, file_.find(prefix_ + name), shape);
   }
   LinearTensors linear(const std::string& name, uint64_t outputs, uint64_t inputs) {

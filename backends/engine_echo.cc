@@ -2,6 +2,7 @@
 #include "backends/engine_echo.h"
 
 #include <charconv>
+#include <cmath>
 #include <chrono>
 #include <cstring>
 #include <exception>
@@ -34,7 +35,7 @@ std::optional<Duration> parse_duration(std::string_view text) {
   if (unit == "s") factor = 1e9;
   const double ns = number * factor;
   if (factor == 0.0 || !(ns >= 0.0 && ns <= static_cast<double>(kTimeMaxNs))) return std::nullopt;
-  return nanoseconds(static_cast<int64_t>(ns + 0.5));
+  return nanoseconds(std::llround(ns));
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a fresh Debian 12 to a first batched answer: installs what is missing, builds, fetches the real
-# all-MiniLM-L6-v2, serves it, and sends it real sentences over many connections, with batching and
-# without. Costs seconds the second time.
+# From a fresh Debian 12 to a first batched answer: installs what is missing, builds, fetches the
+# real all-MiniLM-L6-v2, serves it, and sends it real sentences over many connections, with batching
+# and without. Costs seconds the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -25,6 +25,7 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   if (auto listening = listen(); !listening.ok()) return listening.error();
 
   std::vector<uint32_t> slots;
+  slots.reserve(engines.size());
   for (const Engine* engine : engines) slots.push_back(engine->slots());
   Dispatcher::Options options;
   options.core = core_options(config_, slots);

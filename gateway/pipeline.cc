@@ -58,6 +58,7 @@ Result<Done> Pipeline::Impl::start(uint64_t id_seed) {
   if (!loaded.ok()) return loaded.error();
   models = std::move(loaded).value();
   std::vector<Engine*> engines;
+  engines.reserve(models.engines.size());
   for (const auto& engine : models.engines) engines.push_back(engine.get());
   if (auto opened = gateway->open(models.served, engines); !opened.ok()) return opened.error();
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds and tests, from a fresh checkout on: installs what is missing, builds each preset named, and
-# runs the tests of all of them in one ctest, whose summary is the last thing printed.
+# Builds and tests, from a fresh checkout on: installs what is missing, builds each preset named,
+# and runs the tests of all of them in one ctest, whose summary is the last thing printed.
 #
 #   tests/run.sh                 what CI runs: dev asan tsan fuzz
 #   tests/run.sh dev             one preset, with all its tests

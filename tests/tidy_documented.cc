@@ -47,8 +47,8 @@ constexpr const char* kTypeWords = R"(^(class|struct|union|enum class|enum)\b)";
 // The name of a type that `text` declares, or an empty string.
 std::string type_name(const std::string& text) {
   std::smatch match;
-  const std::regex type(
-      R"(^(?:class|struct|union|enum class|enum)\s+(?:alignas\(\w+\)\s*)?(?:\[\[\w+\]\]\s*)?(\w+)(?!\w|::))");
+  const std::regex type(R"(^(?:class|struct|union|enum class|enum)\s+)"
+                        R"((?:alignas\(\w+\)\s*)?(?:\[\[\w+\]\]\s*)?(\w+)(?!\w|::))");
   return std::regex_search(text, match, type) ? match[1].str() : std::string();
 }
 

@@ -42,7 +42,8 @@ def send_all(url, model, texts):
                 if not waiting:
                     return
                 index, text = waiting.pop()
-            connection.request("POST", "/v1/embeddings", json.dumps({"model": model, "input": text}),
+            request = json.dumps({"model": model, "input": text})
+            connection.request("POST", "/v1/embeddings", request,
                                {"content-type": "application/json"})
             answer = connection.getresponse()
             body = answer.read()
