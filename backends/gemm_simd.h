@@ -24,7 +24,7 @@ struct Gemm {
   static constexpr size_t kRows = Tag::kGemmRows;
   static constexpr size_t kPanel = kLanes * kVectors;
   // How far ahead weights are asked for: longer than memory takes to answer.
-  static constexpr size_t kAhead = 4096 / sizeof(float);
+  static constexpr size_t kAhead = 8192 / sizeof(float);
 
   // Kernels::product.
   static void run(const ProductShape& shape, const float* x, const float* packed, const float* bias,
