@@ -15,7 +15,8 @@ then do first any my now such like our over man me even most made after also did
 through back years where much your way well down should because each just those people how too
 state good very make world still own see men work long get here between both life being under never
 day same another know while last might us great old year off come since against go came right used
-take three tokenization embedding retrieval serverless gateway batching latency throughput""".split()
+take three tokenization embedding retrieval serverless gateway batching latency
+throughput""".split()
 # Words per text and how often: short queries, sentences, paragraphs, a few long passages.
 LENGTHS = ((4, 8, 35), (9, 24, 40), (25, 80, 20), (81, 180, 5))
 
