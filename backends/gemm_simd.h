@@ -5,8 +5,9 @@
 // A panel is as many columns of outputs as a few vectors hold, row after row of inputs, so that
 // the innermost loop reads it straight through. A block of rows times a panel is summed in
 // registers and finished (bias, GELU, residual) before it is stored. With few rows every weight is
-// used once and must come from memory; then the loop asks for the lines it will need some rows
-// ahead, so that memory works while the sums are made instead of before.
+// used once and must come from memory. So the loop asks for lines long before it needs them, some
+// rows ahead and, one line per row, in the next panel: memory works while the sums are made instead
+// of before.
 
 #include "backends/kernels.h"
 #include "backends/kernels_simd.h"
@@ -24,6 +25,8 @@ struct Gemm {
   static constexpr size_t kRows = Tag::kGemmRows;
   static constexpr size_t kPanel = kLanes * kVectors;
   // How far ahead weights are asked for: longer than memory takes to answer.
+  // Floats in a line of the cache.
+  static constexpr size_t kLine = 64 / sizeof(float);
   static constexpr size_t kAhead = 8192 / sizeof(float);
 
   // Kernels::product.
@@ -59,12 +62,14 @@ struct Gemm {
                   float* y) {
     for (size_t column = 0; column < shape.outputs; column += kPanel) {
       const float* panel = packed + column * shape.inputs;
+      const float* next = panel + kPanel * shape.inputs;
       size_t row = 0;
       for (; row + kRows <= shape.rows; row += kRows) {
-        block<kRows, kFinish>(shape, x + row * shape.inputs, panel, bias + column,
+        block<kRows, kFinish>(shape, x + row * shape.inputs, panel, next, bias + column,
                               y + row * shape.outputs + column, shape.outputs - column);
+        next += kLine * shape.inputs;
       }
-      rest<kRows - 1, kFinish>(shape, shape.rows - row, x + row * shape.inputs, panel,
+      rest<kRows - 1, kFinish>(shape, shape.rows - row, x + row * shape.inputs, panel, next,
                                bias + column, y + row * shape.outputs + column,
                                shape.outputs - column);
     }
@@ -73,18 +78,19 @@ struct Gemm {
   // The last rows, fewer than a block: the same code for each smaller number.
   template <size_t kCount, Finish kFinish>
   static void rest(const ProductShape& shape, size_t count, const float* x, const float* panel,
-                   const float* bias, float* y, size_t columns) {
+                   const float* next, const float* bias, float* y, size_t columns) {
     if constexpr (kCount > 0) {
-      if (count == kCount) return block<kCount, kFinish>(shape, x, panel, bias, y, columns);
-      return rest<kCount - 1, kFinish>(shape, count, x, panel, bias, y, columns);
+      if (count == kCount) return block<kCount, kFinish>(shape, x, panel, next, bias, y, columns);
+      return rest<kCount - 1, kFinish>(shape, count, x, panel, next, bias, y, columns);
     }
   }
 
   template <size_t kCount, Finish kFinish>
   static void block(const ProductShape& shape, const float* x, const float* panel,
-                    const float* bias, float* y, size_t columns) {
+                    const float* next, const float* bias, float* y, size_t columns) {
     Float sums[kCount][kVectors] = {};
-    for (size_t k = 0; k < shape.inputs; ++k, panel += kPanel) {
+    for (size_t k = 0; k < shape.inputs; ++k, panel += kPanel, next += kLine) {
+      __builtin_prefetch(next, 0, 2);
       Float weights[kVectors];
 #pragma GCC unroll 4
       for (size_t v = 0; v < kVectors; ++v) {

@@ -209,10 +209,11 @@ void finish(S::Float sum, void* y, size_t at) {
 
 template <size_t kCount, Finish kFinish>
 void product_block(const ProductShape& shape, size_t row, size_t column, const uint16_t* x,
-                   const uint16_t* panel, const float* bias, void* y) {
+                   const uint16_t* panel, const uint16_t* next, const float* bias, void* y) {
   __m512 sums[kCount][G::kVectors] = {};
   x += row * shape.inputs;
-  for (size_t k = 0; k < shape.inputs; k += 2, panel += 2 * G::kPanel) {
+  for (size_t k = 0; k < shape.inputs; k += 2, panel += 2 * G::kPanel, next += 2 * G::kLine) {
+    __builtin_prefetch(next, 0, 2);
     __m512i weights[G::kVectors];
 #pragma GCC unroll 4
     for (size_t v = 0; v < G::kVectors; ++v) {
@@ -241,12 +242,13 @@ void product_block(const ProductShape& shape, size_t row, size_t column, const u
 
 template <size_t kCount, Finish kFinish>
 void product_rest(const ProductShape& shape, size_t row, size_t column, const uint16_t* x,
-                  const uint16_t* panel, const float* bias, void* y) {
+                  const uint16_t* panel, const uint16_t* next, const float* bias, void* y) {
   if constexpr (kCount > 0) {
     if (shape.rows - row == kCount) {
-      return product_block<kCount, kFinish>(shape, row, column, x, panel, bias, y);
+      return product_block<kCount, kFinish>(shape, row, column, x, panel, next, bias, y);
+      next += G::kLine * shape.inputs;
     }
-    product_rest<kCount - 1, kFinish>(shape, row, column, x, panel, bias, y);
+    product_rest<kCount - 1, kFinish>(shape, row, column, x, panel, next, bias, y);
   }
 }
 
@@ -255,11 +257,12 @@ void product_all(const ProductShape& shape, const uint16_t* x, const uint16_t* p
                  const float* bias, void* y) {
   for (size_t column = 0; column < shape.outputs; column += G::kPanel) {
     const uint16_t* panel = packed + column * shape.inputs;
+    const uint16_t* next = panel + G::kPanel * shape.inputs;
     size_t row = 0;
     for (; row + G::kRows <= shape.rows; row += G::kRows) {
-      product_block<G::kRows, kFinish>(shape, row, column, x, panel, bias, y);
+      product_block<G::kRows, kFinish>(shape, row, column, x, panel, next, bias, y);
     }
-    product_rest<G::kRows - 1, kFinish>(shape, row, column, x, panel, bias, y);
+    product_rest<G::kRows - 1, kFinish>(shape, row, column, x, panel, next, bias, y);
   }
 }
 
