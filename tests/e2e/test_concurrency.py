@@ -75,6 +75,16 @@ class Concurrency(unittest.TestCase):
             self.assertGreaterEqual(mean_batch(before, after), 8)
             self.check_drained(server)
 
+    def test_four_io_threads_share_one_queue_and_each_caller_gets_its_own(self):
+        with Server("--io-threads", "4", model=SLOW) as server:
+            before = server.metrics()
+            texts = [f"request {i}" for i in range(REQUESTS)]
+            vectors = asyncio.run(ask_all(server, "echo", texts))
+            self.assertNotIn(None, vectors)
+            self.check_own(texts, vectors)
+            self.assertGreaterEqual(mean_batch(before, server.metrics()), 8)
+            self.check_drained(server)
+
     def test_with_half_of_the_callers_cancelled_the_others_get_their_own(self):
         with Server(model=SLOW) as server:
             rng = random.Random(3)
