@@ -245,6 +245,29 @@ Result<uint32_t> read_tokens_max(const std::string& folder, uint32_t positions) 
   return positions;
 }
 
+Result<CutSizes> read_cut_sizes(const JsonFile& file, uint32_t hidden) {
+  CutSizes cut;
+  const auto any = file.member("is_matryoshka");
+  if (any && !any->is(JsonType::kBool)) return file.error("is_matryoshka", "must be a boolean");
+  const auto sizes = file.member("matryoshka_dimensions");
+  if (!sizes || sizes->is(JsonType::kNull)) {
+    cut.any = any && any->boolean();
+    return cut;
+  }
+  bool good = sizes->is(JsonType::kArray);
+  if (good) {
+    sizes->for_each_item([&](JsonView item) {
+      const int64_t size = item.is(JsonType::kNumber) ? item.integer().value_or(0) : 0;
+      good = size >= 1 && size <= hidden;
+      if (good) cut.sizes.push_back(static_cast<uint32_t>(size));
+      return good;
+    });
+  }
+  if (!good)
+    return file.error("matryoshka_dimensions", "must be an array of sizes up to 'hidden_size'");
+  return cut;
+}
+
 }  // namespace
 
 Result<ModelFolder> read_model_folder(const std::string& path) {
@@ -265,10 +288,13 @@ Result<ModelFolder> read_model_folder(const std::string& path) {
   if (!weights.ok()) return weights.error();
   Result<BertTensors> tensors = find_bert_tensors(weights.value(), config.value());
   if (!tensors.ok()) return tensors.error();
+  const Result<CutSizes> cut = read_cut_sizes(file.value(), config.value().hidden);
+  if (!cut.ok()) return cut.error();
   return ModelFolder{path,
                      config.value(),
                      pooling.value(),
                      modules.value().normalize,
+                     cut.value(),
                      tokens_max.value(),
                      std::move(weights).value(),
                      std::move(tensors).value()};

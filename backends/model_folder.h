@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backends/bert_tensors.h"
 #include "backends/safetensors.h"
@@ -16,12 +17,20 @@ namespace sluice {
 // How the vectors of a text's tokens become one.
 enum class Pooling { kMean, kCls };
 
+// Sizes that vectors may be cut to: config.json's "matryoshka_dimensions", or any if it says
+// "is_matryoshka" without them. A model that says neither was not trained for it.
+struct CutSizes {
+  std::vector<uint32_t> sizes;
+  bool any = false;
+};
+
 // A BERT encoder as it lies on disk. `tensors` points into `weights`; a move keeps that valid.
 struct ModelFolder {
   std::string path;
   BertConfig config;
   Pooling pooling = Pooling::kMean;
-  bool normalize = true;    // scale each vector to length one
+  bool normalize = true;  // scale each vector to length one
+  CutSizes cut;
   uint32_t tokens_max = 0;  // longest sequence, special tokens included; at most config.positions
   SafetensorsFile weights;
   BertTensors tensors;

@@ -49,7 +49,8 @@ Result<Loaded> load_bert(const ModelConfig& model, const BackendConfig& backend,
                               .width = static_cast<uint32_t>(read.config.hidden),
                               .tokens_max = read.tokens_max,
                               .on_too_long = model.on_too_long,
-                              .dimensions = {}};
+                              .dimensions = read.cut.sizes,
+                              .dimensions_any = read.cut.any};
   Result<std::unique_ptr<const Tokenizer>> tokenizer =
       Tokenizer::load(backend.path, read.tokens_max);
   if (!tokenizer.ok()) return tokenizer.error();

@@ -86,6 +86,21 @@ TEST_CASE("a folder tells sizes, pooling, normalisation and limit") {
   CHECK(model.tensors.words->shape == std::vector<uint64_t>{50, 64});
 }
 
+TEST_CASE("sizes that vectors may be cut to are those the model was trained for") {
+  const Folder plain;
+  CHECK(read_model_folder(plain.path()).value().cut.sizes.empty());
+  CHECK(!read_model_folder(plain.path()).value().cut.any);
+  const Folder some;
+  some.replace("config.json", "{", R"({"matryoshka_dimensions":[32,64],)");
+  CHECK(read_model_folder(some.path()).value().cut.sizes == std::vector<uint32_t>{32, 64});
+  const Folder any;
+  any.replace("config.json", "{", R"({"is_matryoshka":true,)");
+  CHECK(read_model_folder(any.path()).value().cut.any);
+  const Folder broken;
+  broken.replace("config.json", "{", R"({"matryoshka_dimensions":[65],)");
+  CHECK(broken.says("config.json", "matryoshka_dimensions"));
+}
+
 TEST_CASE("tensor names may carry the prefix bert.") {
   ReferenceBert::Options options = tiny_options();
   options.prefix = "bert.";
