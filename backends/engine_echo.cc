@@ -2,8 +2,8 @@
 #include "backends/engine_echo.h"
 
 #include <charconv>
-#include <cmath>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <optional>
