@@ -72,13 +72,6 @@ void lower_priority(int nice) {
 
 }  // namespace
 
-Result<PrecisionChoice> parse_precision(std::string_view text) {
-  if (text == "auto") return PrecisionChoice::kAuto;
-  if (text == "f32") return PrecisionChoice::kF32;
-  if (text == "bf16") return PrecisionChoice::kBf16;
-  return Error{Code::kInvalid, "precision '" + std::string(text) + "' must be auto, f32 or bf16"};
-}
-
 struct CpuEngine::Worker {
   std::unique_ptr<BertRunner> runner;
   std::vector<int32_t> ids;  // of the batch at hand, row after row
@@ -140,19 +133,12 @@ Result<Done> CpuEngine::start() {
     worker.runner = std::move(runner).value();
     worker.thread = std::thread([this, &worker] { work(worker); });
   }
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return warming_ == 0; });
+  for (uint32_t left = warming_; left != 0; left = warming_) warming_.wait(left);
   return Done{};
 }
 
 CpuEngine::~CpuEngine() {
-  std::deque<EngineJob> left;
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    left.swap(jobs_);
-  }
-  changed_.notify_all();
+  const std::deque<EngineJob> left = jobs_.close_and_take_all();
   for (const std::unique_ptr<Worker>& worker : workers_) {
     if (worker->thread.joinable()) worker->thread.join();
   }
@@ -161,13 +147,7 @@ CpuEngine::~CpuEngine() {
   }
 }
 
-void CpuEngine::submit(EngineJob job) {
-  {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-  }
-  changed_.notify_one();
-}
+void CpuEngine::submit(EngineJob job) { jobs_.put(std::move(job)); }
 
 void CpuEngine::work(Worker& worker) {
   lower_priority(options_.nice);
@@ -177,18 +157,9 @@ void CpuEngine::work(Worker& worker) {
   const std::vector<std::span<const int32_t>> row = {{&id, 1}};
   std::vector<float> vector(model_->width());
   static_cast<void>(worker.runner->embed(row, vector.data()));
-  std::unique_lock lock(mutex_);
   --warming_;
-  changed_.notify_all();
-  while (true) {
-    changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    const EngineJob job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    done_(answer(worker, job));
-    lock.lock();
-  }
+  warming_.notify_all();
+  while (const std::optional<EngineJob> job = jobs_.take()) done_(answer(worker, *job));
 }
 
 EngineDone CpuEngine::answer(Worker& worker, const EngineJob& job) const try {

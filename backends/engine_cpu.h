@@ -5,12 +5,10 @@
 // because threads inside a batch must wait for each other many times per layer, and lose whole
 // time slices when the I/O thread takes one of their cores.
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,14 +21,12 @@
 #include "backends/precision.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/work_queue.h"
 
 namespace sluice {
 
 // The smallest cosine between bfloat16 and float32 vectors with which kAuto takes bfloat16.
 inline constexpr double kProbeCosineMin = 0.9999;
-
-// "auto", "f32" or "bf16"; kInvalid otherwise.
-Result<PrecisionChoice> parse_precision(std::string_view text);
 
 // What a CpuEngine is made with.
 struct CpuEngineOptions {
@@ -80,12 +76,8 @@ class CpuEngine final : public Engine {
   std::unique_ptr<BertModel> model_;
   std::optional<double> probe_cosine_;
 
-  // Protected by mutex_.
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<EngineJob> jobs_;
-  bool stopping_ = false;
-  uint32_t warming_ = 0;  // workers that have not run their first batch
+  WorkQueue<EngineJob> jobs_;
+  std::atomic<uint32_t> warming_ = 0;  // workers that have not run their first batch
 
   std::vector<std::unique_ptr<Worker>> workers_;
 };

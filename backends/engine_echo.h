@@ -5,18 +5,17 @@
 // its bytes alone, so that a client can tell whether an answer is its own.
 
 #include <array>
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <thread>
 
+#include "backends/echo_times.h"
 #include "backends/engine.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/work_queue.h"
 
 namespace sluice {
 
@@ -27,15 +26,6 @@ namespace sluice {
 //   z = z ^ (z >> 31)
 // all modulo 2^64. Each is in [0, 1) and exact in float32. Pure.
 std::array<float, 8> echo_vector(std::string_view text);
-
-// How long a batch of n rows takes: a + b * n.
-struct EchoTimes {
-  Duration a;
-  Duration b;
-};
-// Reads "echo" or "echo:a=2ms,b=0.1ms": either or both of a and b, as decimal numbers with the unit
-// ns, us, ms or s, at most an hour each. kInvalid with what is wrong otherwise.
-Result<EchoTimes> parse_echo_spec(std::string_view spec);
 
 // What an EchoEngine is made with.
 struct EchoOptions {
@@ -63,19 +53,13 @@ class EchoEngine final : public Engine {
  private:
   EchoEngine(EchoOptions options, EngineSink done);
   void work();
-  void wait(Duration duration);
   EngineDone answer(const EngineJob& job);
 
   // Constant after construction.
   const EchoOptions options_;
   const EngineSink done_;
 
-  // Protected by mutex_.
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<EngineJob> jobs_;
-  bool stopping_ = false;
-
+  WorkQueue<EngineJob> jobs_;
   std::thread worker_;
 };
 

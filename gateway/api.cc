@@ -55,7 +55,7 @@ std::string decode_path(std::string_view path) {
   std::string out;
   for (size_t i = 0; i < path.size(); ++i) {
     unsigned value = 0;
-    if (path[i] == '%' && i + 2 < path.size() + 0 &&
+    if (path[i] == '%' && i + 2 < path.size() &&
         std::from_chars(path.data() + i + 1, path.data() + i + 3, value, 16).ptr ==
             path.data() + i + 3) {
       out += static_cast<char>(value);

@@ -124,26 +124,17 @@ bool is_model_name(std::string_view name) {
                      [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; });
 }
 
-Result<std::optional<EchoChoice>> parse_echo(std::string_view path) {
+Result<std::optional<EchoTimes>> parse_echo(std::string_view path) {
   const auto error = [](const char* message) { return Error{Code::kInvalid, message}; };
-  if (path != "echo" && !path.starts_with("echo:")) return std::optional<EchoChoice>{};
-  EchoChoice echo;
-  path.remove_prefix(path == "echo" ? 4 : 5);
-  while (!path.empty()) {
-    const size_t comma = path.find(',');
-    const std::string_view part = path.substr(0, comma);
-    path.remove_prefix(comma == std::string_view::npos ? path.size() : comma + 1);
-    if (!part.starts_with("a=") && !part.starts_with("b=")) {
-      return error(
-          "must be echo with a (time per batch) and b (time per item): echo:a=2ms,b=0.1ms");
-    }
-    const Result<Duration> time = parse_duration(part.substr(2));
-    if (!time.ok() || time.value() > kEchoMax) {
-      return error("must have times of at most 60s for a and b: echo:a=2ms,b=0.1ms");
-    }
-    (part.front() == 'a' ? echo.per_batch : echo.per_item) = time.value();
+  if (path != "echo" && !path.starts_with("echo:")) return std::optional<EchoTimes>{};
+  const Result<EchoTimes> times = parse_echo_spec(path);
+  if (!times.ok()) {
+    return error("must be echo with a (time per batch) and b (time per item): echo:a=2ms,b=0.1ms");
   }
-  return std::optional(echo);
+  if (times.value().per_batch > kEchoMax || times.value().per_item > kEchoMax) {
+    return error("must have times of at most 60s for a and b: echo:a=2ms,b=0.1ms");
+  }
+  return std::optional(times.value());
 }
 
 Result<std::string> expand_variables(std::string_view raw, const Environment& environment) {

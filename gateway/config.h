@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/echo_times.h"
 #include "backends/embedded_model.h"
 #include "backends/precision.h"
 #include "base/log.h"
@@ -46,16 +47,10 @@ struct DeviceChoice {
   friend bool operator==(const DeviceChoice&, const DeviceChoice&) = default;
 };
 
-// The test engine: busy for `per_batch` + n * `per_item` with a batch of n.
-struct EchoChoice {
-  Duration per_batch;
-  Duration per_item;
-};
-
 // A place where a model's batches run; only models inside this process exist.
 struct BackendConfig {
-  std::string path;                // the model's folder; empty for the echo engine
-  std::optional<EchoChoice> echo;  // the echo engine instead of a folder
+  std::string path;               // the model's folder; empty for the echo engine
+  std::optional<EchoTimes> echo;  // the echo engine instead of a folder
   DeviceChoice device;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   uint64_t threads = 0;  // 0: as Config::threads
@@ -111,7 +106,7 @@ bool is_model_name(std::string_view name);
 
 // "echo", or "echo:a=2ms,b=0.1ms" with either part: what it stands for. Nothing for any other path
 // (a folder of that name is "./echo"); kInvalid for a parameter it does not know.
-Result<std::optional<EchoChoice>> parse_echo(std::string_view path);
+Result<std::optional<EchoTimes>> parse_echo(std::string_view path);
 
 // `raw` with each ${NAME} replaced by that variable and "$${" by "${". kInvalid if a variable is
 // missing or a "${" is not followed by a name and "}"; the message holds no variable's value.

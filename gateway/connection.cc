@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/connection.h"
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 namespace sluice {
 
 Connection::Connection(Loop& loop, std::unique_ptr<Stream> stream, Surface surface,
                        const ConnectionLimits& limits, ConnectionOwner& owner)
-    : loop_(loop), owner_(owner), limits_(limits), surface_(surface), stream_(std::move(stream)) {
+    : loop_(loop),
+      owner_(owner),
+      limits_(limits),
+      surface_(surface),
+      stream_(std::move(stream)),
+      began_(loop.now()) {
   stream_->set_events(this);
   timer_ = loop_.timer([this] { on_timer(); });
   arm(limits_.header_timeout);  // a client that connects and says nothing is no better than slow
@@ -118,15 +123,16 @@ void Connection::respond(const Response& response) {
 void Connection::send(const Response& response, bool keep_alive) {
   release_all();
   std::string().swap(body_);
-  std::string out;
-  out.reserve(256 + response.body.size());
-  write_response_head(out, {.status = response.status, .headers = response.headers},
+  std::string head;
+  write_response_head(head, {.status = response.status, .headers = response.headers},
                       {.content_length = response.body.size(),
                        .keep_alive = keep_alive,
                        .version_minor = version_minor_,
                        .date = owner_.http_date()});
-  if (!head_only_) out += response.body;
-  const Slice bytes = Slice::copy_of(out);
+  const std::string_view body = head_only_ ? std::string_view() : response.body;
+  const Slice bytes(ChunkRef::make(head.size() + body.size(), [&](char* to) {
+    std::copy(body.begin(), body.end(), std::copy(head.begin(), head.end(), to));
+  }));
   // An answer that is ready is worth its bytes even when the budget is spent: it ends the request.
   hold(bytes.size());
   responded_ = loop_.now();

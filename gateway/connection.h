@@ -64,7 +64,7 @@ class Connection final : public StreamEvents {
              const ConnectionLimits& limits, ConnectionOwner& owner);
   ~Connection() override;
 
-  // Answers the request that on_request() or an error in on_head() told of.
+  // Answers the request that on_request() told of.
   // REQUIRES: a request is awaiting its answer.
   void respond(const Response& response);
   // Answers `error` without waiting for a request, and ends. REQUIRES: nothing was read yet.
@@ -76,7 +76,8 @@ class Connection final : public StreamEvents {
   bool busy() const;
   Surface surface() const { return surface_; }
   std::string peer() const { return stream_ ? stream_->peer() : "-"; }
-  // When the first byte of the current request and the end of its head were read.
+  // When the first byte of the current request and the end of its head were read; before the
+  // first request, when the connection was accepted.
   Instant request_began() const { return began_; }
   Instant head_read() const { return head_read_; }
   // Whatever the owner wants to find its state for the current request by.

@@ -40,17 +40,17 @@ void Dispatcher::take_mail() {
 }
 
 void Dispatcher::note_done(const CallDone& done) {
-  const auto found = running_.find(done.call);
-  ASSERT(found != running_.end());
-  const Duration took = loop_.now() - found->second.started;
+  const auto found = started_.find(done.call);
+  ASSERT(found != started_.end());
+  const Duration took = loop_.now() - found->second;
   const Duration around = std::max(took - done.busy, Duration{});
   options_.shard->observe(options_.telemetry->stage_backend, done.busy.seconds());
   options_.shard->observe(options_.telemetry->stage_batch, around.seconds());
-  running_.erase(found);
+  started_.erase(found);
 }
 
 void Dispatcher::act(StartCall& start) {
-  running_[start.call] = {loop_.now(), start.weight};
+  started_[start.call] = loop_.now();
   options_.shard->observe(options_.telemetry->batch_items, static_cast<double>(start.weight.items));
   options_.shard->observe(options_.telemetry->batch_tokens,
                           static_cast<double>(start.weight.tokens));

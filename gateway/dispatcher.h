@@ -39,12 +39,6 @@ class Dispatcher {
   static size_t io_of(RequestId id) { return static_cast<size_t>(id >> kIoShift); }
 
  private:
-  // What is remembered of a call while an engine has it.
-  struct Running {
-    Instant started;
-    Weight weight;
-  };
-
   void take_mail();
   void note_done(const CallDone& done);
   void act(StartCall& start);
@@ -57,8 +51,8 @@ class Dispatcher {
   CoreStats published_;
   std::unique_ptr<Timer> timer_;
   std::optional<Instant> armed_;
-  std::unordered_map<CallId, Running> running_;
-  std::vector<Event> events_;  // reused, so that a turn allocates nothing
+  std::unordered_map<CallId, Instant> started_;  // calls that engines have, and since when
+  std::vector<Event> events_;                    // reused, so that a turn allocates nothing
   std::vector<Action> actions_;
 };
 

@@ -29,9 +29,8 @@ Error named(const ModelConfig& model, const Error& error) {
 }
 
 Result<Loaded> load_echo(const BackendConfig& backend, const Loading& loading) {
-  Result<std::unique_ptr<EchoEngine>> engine = EchoEngine::make(
-      {.times = {.a = backend.echo->per_batch, .b = backend.echo->per_item}, .now = loading.clock},
-      loading.sink);
+  Result<std::unique_ptr<EchoEngine>> engine =
+      EchoEngine::make({.times = *backend.echo, .now = loading.clock}, loading.sink);
   if (!engine.ok()) return engine.error();
   return Loaded{std::move(engine).value(), std::make_shared<EmbeddedEcho>()};
 }

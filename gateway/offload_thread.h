@@ -2,12 +2,10 @@
 #pragma once
 // OffloadThread: an Offload that is a thread of its own.
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
 
+#include "base/work_queue.h"
 #include "gateway/offload.h"
 
 namespace sluice {
@@ -20,12 +18,7 @@ class OffloadThread final : public Offload {
   void run(std::function<void()> job) override;
 
  private:
-  void work();
-
-  std::mutex mutex_;  // guards jobs_ and stopping_
-  std::condition_variable ready_;
-  std::deque<std::function<void()>> jobs_;
-  bool stopping_ = false;
+  WorkQueue<std::function<void()>> jobs_;
   std::thread thread_;
 };
 

@@ -65,7 +65,6 @@ class Server final : public ConnectionOwner {
   struct Exchange {
     Connection* connection = nullptr;
     EmbeddingsCall call;
-    Instant queued;      // when it went to the core
     bool sent = false;   // whether the core knows of it
     std::string method;  // for the access log; empty if that is off
     std::string target;

@@ -103,7 +103,7 @@ Result<Done> set_path(BackendConfig& backend, std::string_view text) {
   if (text.empty() || text.size() > kPathBytesMax || text.find('\0') != std::string_view::npos) {
     return invalid("must be the model's folder or echo");
   }
-  Result<std::optional<EchoChoice>> echo = parse_echo(text);
+  Result<std::optional<EchoTimes>> echo = parse_echo(text);
   if (!echo.ok()) return echo.error();
   backend.echo = echo.value();
   backend.path = backend.echo ? std::string_view{} : text;
@@ -147,15 +147,9 @@ std::string show_device(const BackendConfig& backend) {
 }
 
 Result<Done> set_precision(BackendConfig& backend, std::string_view text) {
-  if (text == "auto") {
-    backend.precision = PrecisionChoice::kAuto;
-  } else if (text == "f32") {
-    backend.precision = PrecisionChoice::kF32;
-  } else if (text == "bf16") {
-    backend.precision = PrecisionChoice::kBf16;
-  } else {
-    return invalid("must be auto, f32 or bf16");
-  }
+  const Result<PrecisionChoice> precision = parse_precision(text);
+  if (!precision.ok()) return invalid("must be auto, f32 or bf16");
+  backend.precision = precision.value();
   return Done{};
 }
 

@@ -24,6 +24,15 @@ constexpr int kAcceptsPerTurn = 256;
 // How long a listener rests when the system has no descriptor or memory for a connection.
 constexpr Duration kAcceptRest = milliseconds(100);
 
+// Closes a descriptor through its watch, or by itself if it could not be watched; then errno still
+// says why.
+void let_go(Watch* watch, int fd) {
+  if (watch != nullptr) return close_watch(watch);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+}
+
 }  // namespace
 
 TcpStream::TcpStream(UvLoop::Impl& loop, int fd, const PeerAddress& peer)
@@ -41,13 +50,7 @@ std::unique_ptr<TcpStream> TcpStream::open(UvLoop::Impl& loop, int fd, const Pee
 TcpStream::~TcpStream() {
   loop_.forget(*this);
   --loop_.owned;
-  if (watch_ != nullptr) {
-    close_watch(watch_);
-  } else {
-    const int error = errno;
-    ::close(fd_);
-    errno = error;
-  }
+  let_go(watch_, fd_);
 }
 
 void TcpStream::write(std::span<const Slice> parts) {
@@ -211,13 +214,7 @@ std::unique_ptr<TcpListener> TcpListener::open(UvLoop::Impl& loop, int fd, Liste
 
 TcpListener::~TcpListener() {
   --loop_.owned;
-  if (watch_ != nullptr) {
-    close_watch(watch_);
-  } else {
-    const int error = errno;
-    ::close(fd_);
-    errno = error;
-  }
+  let_go(watch_, fd_);
 }
 
 void TcpListener::on_events(bool failed, int) {

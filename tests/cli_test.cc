@@ -226,6 +226,12 @@ TEST_CASE("a bad value names its flag and is quoted") {
   check_refused({"serve", "--model", "echo:c=1ms"}, 2,
                 "sluice: --model must be echo with a (time per batch) and b (time per item): "
                 "echo:a=2ms,b=0.1ms, not \"echo:c=1ms\"\n");
+  for (const char* spec : {"echo:", "echo:a=1ms,", "echo:a=1ms,a=2ms"}) {
+    check_refused({"serve", "--model", spec}, 2,
+                  "sluice: --model must be echo with a (time per batch) and b (time per item): "
+                  "echo:a=2ms,b=0.1ms, not \"" +
+                      std::string(spec) + "\"\n");
+  }
   check_refused({"serve", "--model", ""}, 2,
                 "sluice: --model must be the model's folder or echo, not \"\"\n");
 }

@@ -209,12 +209,12 @@ TEST_CASE("echo specifications say how long a batch takes") {
     if (!parsed.ok()) FAIL(parsed.error().message);
     return parsed.value();
   };
-  CHECK(times("echo").a == Duration{});
-  CHECK(times("echo:a=2ms,b=0.1ms").a == milliseconds(2));
-  CHECK(times("echo:a=2ms,b=0.1ms").b == microseconds(100));
-  CHECK(times("echo:b=7ns").b == nanoseconds(7));
-  CHECK(times("echo:b=1.5us,a=3600s").a == seconds(3600));
-  CHECK(times("echo:b=1.5us").b == nanoseconds(1500));
+  CHECK(times("echo").per_batch == Duration{});
+  CHECK(times("echo:a=2ms,b=0.1ms").per_batch == milliseconds(2));
+  CHECK(times("echo:a=2ms,b=0.1ms").per_item == microseconds(100));
+  CHECK(times("echo:b=7ns").per_item == nanoseconds(7));
+  CHECK(times("echo:b=1.5us,a=3600s").per_batch == seconds(3600));
+  CHECK(times("echo:b=1.5us").per_item == nanoseconds(1500));
   for (const char* bad :
        {"", "echoes", "echo:", "echo:a", "echo:a=", "echo:a=1", "echo:a=ms", "echo:a=-1ms",
         "echo:a=1ms,", "echo:a=1ms,a=2ms", "echo:c=1ms", "echo:a=nanms", "echo:a=infs",

@@ -37,7 +37,7 @@ class Story {
   explicit Story(Config config = {}, Duration busy = milliseconds(10)) : world_(1) {
     world_.faults = {.latency_max = microseconds(1), .one_byte = 0, .split = 0, .coarse = {}};
     ModelConfig model;
-    model.backends.push_back({.path = "", .echo = EchoChoice{}, .device = {}});
+    model.backends.push_back({.path = "", .echo = EchoTimes{}, .device = {}});
     config.models.push_back(model);
     config.listen.port = 0;
     config.admin.reset();
@@ -87,12 +87,17 @@ class Story {
   }
   Instant now() const { return world_.now(); }
   Gateway& gateway() { return *gateway_; }
+  // The lines of the access log so far.
+  const std::string& access() const { return access_; }
 
  private:
   SimWorld world_;
   SimLoop loop_{world_};
   NowOffload offload_{world_};
-  Log log_{{.level = LogLevel::kError}, [this] { return world_.now(); }, [](std::string_view) {}};
+  std::string access_;
+  Log log_{{.level = LogLevel::kError, .access = true},
+           [this] { return world_.now(); },
+           [this](std::string_view line) { access_ += line; }};
   std::unique_ptr<Gateway> gateway_;
   std::unique_ptr<SimEngine> engine_;
 };
@@ -255,6 +260,20 @@ TEST_CASE("a connection beyond connections_max is told so and closed") {
   first->socket->send(Story::ask("a"));
   story.run(milliseconds(20));
   CHECK(first->bytes.find("HTTP/1.1 200") == 0);
+}
+
+TEST_CASE("the access log tells how long a request took, also of one that was turned away") {
+  Config config;
+  config.limits.connections_max = 1;
+  Story story(config);
+  const auto first = story.connect();
+  const auto second = story.connect();
+  first->socket->send(Story::ask("a"));
+  story.run(milliseconds(20));
+  CHECK(count(story.access(), "\n") == 2);
+  CHECK(count(story.access(), "status=503") == 1);
+  CHECK(count(story.access(), "took_ms=0") == 1);
+  CHECK(count(story.access(), "took_ms=10.") == 1);
 }
 
 TEST_CASE("draining answers what has begun and closes, and lets an idle connection go") {
