@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/chunk.h"
 #include "base/time.h"
 
 namespace sluice {
@@ -42,6 +43,11 @@ struct Error {
   std::string message;     // for people; one sentence, never parsed
   std::string param = {};  // the field of the request that is at fault, e.g. "input"; may be empty
   Duration retry_after = {};  // for kOverloaded and kUnavailable; zero when not known
+  // What an upstream answered, where it answered at all: its status (0: none), and its body with
+  // its type. A caller whose request alone was at fault gets both as they came.
+  int upstream_status = 0;
+  Slice upstream_body = {};
+  std::string upstream_type = {};
 };
 
 }  // namespace sluice

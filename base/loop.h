@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/chunk.h"
 #include "base/result.h"
@@ -85,6 +86,13 @@ class Timer {
   virtual void cancel() = 0;
 };
 
+// Something that was begun and will report once; destroying it cancels, and is allowed inside the
+// report.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+};
+
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -99,6 +107,21 @@ class Loop {
   // with the system's reason.
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address, bool shared,
                                                    ListenerEvents& events) = 0;
+  // Connects to `address`, a literal. `done` is called once, later, with the stream or kUnavailable
+  // and the system's reason; how long the system tries is the caller's to bound. The stream's
+  // events must be set inside `done`.
+  virtual std::unique_ptr<Pending> connect(
+      const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) {
+    (void)address, (void)done;
+    return nullptr;
+  }
+  // The addresses of a host name, as literals in the order to be tried, without blocking. `done` is
+  // called once, later; kUnavailable with the system's reason if there is none.
+  virtual std::unique_ptr<Pending> resolve(
+      const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) {
+    (void)host, (void)done;
+    return nullptr;
+  }
   // From any thread: the wake handler will run soon, once or more.
   virtual void wake() = 0;
   // What wake() runs. Set once, before run.

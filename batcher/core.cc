@@ -95,7 +95,7 @@ void Core::State::on(CallDone& event) {
   const bool was_aborted = std::exchange(call->aborted, true);
 
   if (event.outcomes.ok() && event.outcomes.value().size() != call->weight.items) {
-    event.retryable = false;
+    event.failure = Failure::kWrongAnswer;
     event.outcomes =
         Error{.code = Code::kUpstream,
               .message = "The backend gave " + std::to_string(event.outcomes.value().size()) +
@@ -112,7 +112,7 @@ void Core::State::on(CallDone& event) {
       if (event.outcomes.ok()) {
         deliver(*live, segment, std::span(event.outcomes.value()).subspan(row, segment.count));
       } else {
-        fail(*live, segment, event.outcomes.error(), event.retryable);
+        fail(*live, segment, event.outcomes.error(), event.failure);
       }
     }
     row += segment.count;
@@ -186,6 +186,7 @@ void Core::State::start_call(Model& model, ModelIndex index, BackendIndex backen
   start.rows.reserve(departure.weight.items);
   call->segments.reserve(shares.size());
   for (const Share& share : shares) board(*call, share, start.rows);
+  start.key = call->segments.front().live->request.key;
 
   ++stats.calls;
   ++stats.left[static_cast<size_t>(departure.reason)];

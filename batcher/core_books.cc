@@ -102,7 +102,8 @@ void Core::State::board(Call& call, const Share& share, std::vector<CallRow>& ro
   call.segments.push_back({&live, share.first, share.count, piece.attempts + 1});
   ++call.waiters;
   for (uint32_t i = share.first; i < share.first + share.count; ++i) {
-    rows.push_back({live.request.id, i, live.request.rows[i].payload});
+    const Row& row = live.request.rows[i];
+    rows.push_back({live.request.id, i, row.payload, row.wire});
   }
   if (!share.last) return;
   live.pieces.back()->index = piece.index;
@@ -124,7 +125,7 @@ Live* Core::State::land(Call& call, size_t segment) {
 }
 
 void Core::State::deliver(Live& live, const Segment& segment, std::span<Outcome> outcomes) {
-  if (live.outcomes.empty()) live.outcomes.resize(live.request.rows.size(), Outcome(Slice{}));
+  if (live.outcomes.empty()) live.outcomes.resize(live.request.rows.size(), Outcome(Output{}));
   std::move(outcomes.begin(), outcomes.end(), live.outcomes.begin() + segment.first);
   live.rows_open -= segment.count;
   if (live.rows_open > 0) return;
@@ -132,8 +133,8 @@ void Core::State::deliver(Live& live, const Segment& segment, std::span<Outcome>
   reply(live, std::move(live.outcomes));
 }
 
-void Core::State::fail(Live& live, const Segment& segment, const Error& error, bool retryable) {
-  if (retryable && segment.attempts < options.attempts_max) {
+void Core::State::fail(Live& live, const Segment& segment, const Error& error, Failure failure) {
+  if (failure == Failure::kBroken && segment.attempts < options.attempts_max) {
     stats.retried_rows += segment.count;
     return wait(live, segment.first, segment.count, segment.attempts);
   }

@@ -96,7 +96,7 @@ struct Core::State {
   // One outcome per row of `segment`. Answers the request if it was the last; `live` is gone then.
   void deliver(Live& live, const Segment& segment, std::span<Outcome> outcomes);
   // The rows of `segment` wait again if they may, else the request fails; `live` is gone then.
-  void fail(Live& live, const Segment& segment, const Error& error, bool retryable);
+  void fail(Live& live, const Segment& segment, const Error& error, Failure failure);
   // Answers a request and forgets it.
   void reply(Live& live, Result<std::vector<Outcome>> outcomes);
   // Takes a request out of everything; calls that nobody waits for any more are aborted.

@@ -13,7 +13,9 @@ constexpr uint64_t kTurnsPerBatch = 16;
 
 }  // namespace
 
-Weight weight_of(const Row& row) { return {1, row.payload.size(), row.tokens}; }
+Weight weight_of(const Row& row) {
+  return {1, std::max(row.payload.size(), row.wire.size()), row.tokens};
+}
 
 Weight weight_of(std::span<const Row> rows) {
   Weight sum;

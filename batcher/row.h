@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -30,10 +31,30 @@ struct Weight {
   uint64_t tokens = 0;
 };
 
-// One item of a request: what the backend gets, never looked into by the core.
+// One item of a request: what the backend gets, never looked into by the core. An item has up to
+// two forms, of which a backend takes the one it understands.
 struct Row {
-  Slice payload;
+  Slice payload;        // for engines: token ids or text; empty where the model has no engine
+  Slice wire = {};      // for upstreams: the item as backends/operation.h says; may be empty
   uint32_t tokens = 0;  // what it costs of a token budget; 0 where tokens are not counted
+};
+
+// How Output::bytes are to be read.
+enum class Form : uint8_t {
+  kFloats,  // float32, little-endian
+  kJson,    // one JSON value, checked
+  kBytes,   // as the operation says
+};
+
+// What a backend made of one row.
+struct Output {
+  Output() = default;
+  explicit Output(Slice all, Form form_given = Form::kFloats)
+      : bytes(std::move(all)), form(form_given) {}
+  Slice bytes;
+  Form form = Form::kFloats;
+  uint32_t tokens = 0;  // of usage, as far as the backend tells or its total was shared out
+  Slice envelope = {};  // what the backend said beside the items, where that matters; see dialects
 };
 
 // One client's request, after HTTP and dialect and before any backend.
@@ -51,7 +72,22 @@ struct Request {
 };
 
 // What became of one row: its output, or why there is none.
-using Outcome = Result<Slice>;
+using Outcome = Result<Output>;
+
+// Why a call failed, as far as it decides what happens to its rows; failures.h has the table.
+enum class Failure : uint8_t {
+  kUnreachable,  // no connection, or reset before any byte of an answer
+  kBusy,         // 408, 425, 503
+  kThrottled,    // 429
+  kBroken,       // 500 and other 5xx; an engine's error
+  kCut,          // 502, 504, reset in mid-answer, timeout
+  kRejected,     // 400, 404, 422 and other 4xx: some row may be at fault
+  kDenied,       // 401, 403
+  kTooLarge,     // 413, or a payload cap known beforehand
+  kWrongAnswer,  // 200 with a wrong count, order or shape
+  kFinal,        // never to be tried again, whoever is at fault
+};
+inline constexpr size_t kFailures = 10;
 
 // Why a batch left when it did; a metric label.
 enum class LeaveReason {
@@ -85,11 +121,12 @@ struct CallStarted {
   CallId call = 0;
 };
 // A call has ended: one outcome per row in the order of StartCall, or one Error for all.
+// Error::retry_after is what the backend asked for.
 struct CallDone {
   CallId call = 0;
   Result<std::vector<Outcome>> outcomes = Error{};
-  bool retryable = false;  // with an Error: the rows may be tried again elsewhere
-  Duration busy;           // time the backend worked on it, where known; else zero
+  Failure failure = Failure::kFinal;  // with an Error
+  Duration busy;                      // time the backend worked on it, where known; else zero
 };
 // Whether a backend can take calls at once.
 struct Warmth {
@@ -105,6 +142,7 @@ struct CallRow {
   RequestId request = 0;
   uint32_t index = 0;  // its place in Request::rows
   Slice payload;
+  Slice wire = {};
 };
 
 // What the core decides.
@@ -114,7 +152,8 @@ struct StartCall {
   ModelIndex model = 0;
   LeaveReason reason = LeaveReason::kIdle;
   Weight weight;
-  std::vector<CallRow> rows;
+  std::string key;            // that its requests share
+  std::vector<CallRow> rows;  // those of one request stand together
 };
 // Nobody waits for this call any more; its CallDone still comes.
 struct AbortCall {

@@ -247,7 +247,7 @@ Response Api::write_embeddings(const EmbeddingsCall& call, const Reply& reply) c
   for (const Outcome& outcome : reply.outcomes.value()) {
     // OpenAI's answer has no place for an error per input, so one failed row fails its request.
     if (!outcome.ok()) return error_response(outcome.error());
-    vectors.push_back(outcome.value());
+    vectors.push_back(outcome.value().bytes);
   }
   Response response = json(openai::write_embeddings({.model = options_.models[call.model].name,
                                                      .base64 = call.base64,

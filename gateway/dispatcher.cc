@@ -73,11 +73,11 @@ void Dispatcher::arm_timer() {
 
 EngineSink engine_mail(Mailbox<Event>& mail) {
   return [&mail](EngineDone done) {
-    CallDone event{.call = done.call, .retryable = true, .busy = done.busy};
+    CallDone event{.call = done.call, .failure = Failure::kBroken, .busy = done.busy};
     if (done.outputs.ok()) {
       std::vector<Outcome> outcomes;
       outcomes.reserve(done.outputs.value().size());
-      for (Slice& output : done.outputs.value()) outcomes.emplace_back(std::move(output));
+      for (Slice& output : done.outputs.value()) outcomes.emplace_back(Output(std::move(output)));
       event.outcomes = std::move(outcomes);
     } else {
       event.outcomes = done.outputs.error();

@@ -139,7 +139,7 @@ TEST_CASE("an answer carries where its time went and what was cut") {
   const float numbers[2] = {1, 2};
   Reply reply;
   reply.outcomes = std::vector<Outcome>{
-      Slice::copy_of({reinterpret_cast<const char*>(numbers), sizeof numbers})};
+      Output(Slice::copy_of({reinterpret_cast<const char*>(numbers), sizeof numbers}))};
   reply.timings.batch_items = 5;
   EmbeddingsCall call;
   call.inputs_truncated = 1;
@@ -154,7 +154,8 @@ TEST_CASE("a request with one failed row fails, with whole seconds of Retry-Afte
   const Api api = make_api();
   Reply reply;
   reply.outcomes = std::vector<Outcome>{
-      Slice(), Error{.code = Code::kOverloaded, .message = "m", .retry_after = milliseconds(1200)}};
+      Output(),
+      Error{.code = Code::kOverloaded, .message = "m", .retry_after = milliseconds(1200)}};
   const Response response = api.write_embeddings({}, reply);
   CHECK(response.status == 429);
   CHECK(header(response, "retry-after") == "2");

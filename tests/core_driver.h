@@ -161,15 +161,15 @@ class CoreDriver {
     request.rows.clear();
     for (int64_t left = chance(5) ? choose_(10, 30) : choose_(1, 4); left > 0; --left) {
       const auto bytes = static_cast<size_t>(choose_(0, 30));
-      request.rows.push_back(
-          {Slice::copy_of(std::string(bytes, 'x')), static_cast<uint32_t>(choose_(0, 15))});
+      request.rows.push_back({.payload = Slice::copy_of(std::string(bytes, 'x')),
+                              .tokens = static_cast<uint32_t>(choose_(0, 15))});
     }
     return request;
   }
 
   // `call` ends: well in `good` of 100 cases, else in one of the bad ways.
   Event end_of(const StartCall& call, int64_t good) {
-    CallDone done{call.call, outcomes_for(call), false, {}};
+    CallDone done{call.call, outcomes_for(call), Failure::kFinal, {}};
     if (choose_(1, 100) <= good) return done;
     std::vector<Outcome>& outcomes = done.outcomes.value();
     switch (choose_(0, 5)) {
@@ -177,7 +177,7 @@ class CoreDriver {
         outcomes.pop_back();
         break;
       case 1:
-        outcomes.push_back(Slice{});
+        outcomes.push_back(Output{});
         break;
       case 2:
         outcomes[pick(outcomes.size())] = Error{.code = Code::kInvalid, .message = "odd row"};
@@ -186,7 +186,7 @@ class CoreDriver {
         done.call += 1000;  // somebody else's news
         break;
       default:
-        done.retryable = chance(70);
+        done.failure = chance(70) ? Failure::kBroken : Failure::kFinal;
         done.outcomes = Error{.code = Code::kUnavailable, .message = "broken"};
     }
     return done;

@@ -25,7 +25,7 @@ inline CoreOptions one_model() {
 // `count` rows of `bytes` bytes and `tokens` tokens each.
 inline std::vector<Row> rows_of(size_t count, size_t bytes = 1, uint32_t tokens = 0) {
   const Slice payload = Slice::copy_of(std::string(bytes, 'x'));
-  return std::vector<Row>(count, Row{payload, tokens});
+  return std::vector<Row>(count, Row{.payload = payload, .tokens = tokens});
 }
 
 // A request of `count` rows, otherwise plain.
@@ -42,7 +42,7 @@ inline std::vector<Outcome> outcomes_for(const StartCall& call) {
   std::vector<Outcome> outcomes;
   for (const CallRow& row : call.rows) {
     outcomes.emplace_back(
-        Slice::copy_of(std::to_string(row.request) + ":" + std::to_string(row.index)));
+        Output(Slice::copy_of(std::to_string(row.request) + ":" + std::to_string(row.index))));
   }
   return outcomes;
 }
@@ -71,10 +71,13 @@ struct CoreHarness {
   void arrive(Request request) { step_one(Arrived{std::move(request)}); }
   void cancel(RequestId id) { step_one(Cancelled{id}); }
   // `call` ends well now.
-  void finish(StartCall call) { step_one(CallDone{call.call, outcomes_for(call), false, {}}); }
+  void finish(StartCall call) {
+    step_one(CallDone{call.call, outcomes_for(call), Failure::kFinal, {}});
+  }
   // `call` ends with `code` for all its rows.
   void fail(StartCall call, Code code, bool retryable) {
-    step_one(CallDone{call.call, Error{.code = code, .message = "as told"}, retryable, {}});
+    const Failure failure = retryable ? Failure::kBroken : Failure::kFinal;
+    step_one(CallDone{call.call, Error{.code = code, .message = "as told"}, failure, {}});
   }
   void step_one(Event event) {
     std::vector<Event> events;

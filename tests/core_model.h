@@ -98,7 +98,7 @@ class CoreModel {
   uint64_t attempts_max() const { return options_.attempts_max; }
 
   static std::string text(const Outcome& outcome) {
-    return outcome.ok() ? std::string(outcome.value().view()) : "!" + outcome.error().message;
+    return outcome.ok() ? std::string(outcome.value().bytes.view()) : "!" + outcome.error().message;
   }
 
   void on(const Arrived& event) {
@@ -177,7 +177,8 @@ class CoreModel {
         row.where = kDone;
         row.outcome = text(event.outcomes.value()[i]);
         answer_if_done(open->first);
-      } else if (!miscounted && event.retryable && row.attempts < attempts_max()) {
+      } else if (!miscounted && event.failure == Failure::kBroken &&
+                 row.attempts < attempts_max()) {
         row.where = kWaiting;
       } else {
         answer(open->first, miscounted ? Code::kUpstream : event.outcomes.error().code);

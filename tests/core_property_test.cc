@@ -72,9 +72,9 @@ TEST_CASE("no small life breaks a law: all sequences of five of the nine things 
     };
     const auto end = [&](bool good, bool retryable) {
       const auto calls = model.running();
-      if (calls.empty()) return run(CallDone{77, Error{}, false, {}});
-      if (good) return run(CallDone{calls[0].call, outcomes_for(calls[0]), false, {}});
-      run(CallDone{calls[0].call, Error{}, retryable, {}});
+      if (calls.empty()) return run(CallDone{77, Error{}, Failure::kFinal, {}});
+      if (good) return run(CallDone{calls[0].call, outcomes_for(calls[0]), Failure::kFinal, {}});
+      run(CallDone{calls[0].call, Error{}, retryable ? Failure::kBroken : Failure::kFinal, {}});
     };
     for (int i = 0; i < kLength; ++i, rest /= kThings) {
       const int thing = rest % kThings;

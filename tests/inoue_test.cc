@@ -64,8 +64,10 @@ Measured simulate(Curve curve, double rate, int arrivals, uint64_t seed) {
     const Instant now = std::min(next, ends);
     events.clear();
     if (now == ends) {
-      events.emplace_back(
-          CallDone{running->call, std::vector<Outcome>(running->rows.size(), Slice{}), false, {}});
+      events.emplace_back(CallDone{running->call,
+                                   std::vector<Outcome>(running->rows.size(), Output{}),
+                                   Failure::kFinal,
+                                   {}});
       running.reset();
       ends = kNever;
     } else {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The state of a launch: machine, blocks, warps.
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "tests/ptx/launch.h"
+#include "tests/ptx/memory.h"
+#include "tests/ptx/program.h"
+#include "tests/ptx/report.h"
+#include "tests/ptx/shadow.h"
+
+namespace sluice::ptx {
+
+struct Machine;
+struct Block;
+
+// Generic addresses of shared and local memory: no region of Memory is near them.
+constexpr uint64_t kSharedWindow = 0x0700'0000'0000'0000;
+constexpr uint64_t kLocalWindow = 0x0710'0000'0000'0000;
+constexpr uint64_t kWindowMask = 0xffff'0000'0000'0000;
+
+// Lanes that are at the same place.
+struct Group {
+  uint32_t pc = 0;
+  uint32_t mask = 0;
+  bool waiting = false;  // for other lanes to arrive here
+};
+
+// A cp.async that has not been waited for.
+struct PendingCopy {
+  uint32_t lane = 0;
+  uint32_t group = 0;  // how many groups its lane had committed before
+  uint32_t destination = 0;
+  uint32_t bytes = 0;
+  uint32_t bytes_from = 0;  // the rest becomes 0
+  const std::byte* from = nullptr;
+};
+
+struct Warp {
+  Block* block = nullptr;
+  uint32_t id = 0;
+  std::byte* registers = nullptr;     // Kernel::register_bytes of them
+  std::vector<uint32_t> assigned = {};  // per 32 bytes of registers: lanes that set the row there
+  std::vector<std::byte> local = {};  // Kernel::local_bytes per lane
+  std::vector<Group> groups = {};
+  uint32_t lanes = 0;  // that exist
+  uint32_t live = 0;   // that have not returned
+  bool done = false;
+  bool at_barrier = false;
+  uint32_t barrier = 0;
+  uint32_t barrier_threads = 0;  // 0: all of the block
+  Knowledge knowledge = {};
+  std::shared_ptr<const Foreign> published = {};  // as of the last fence
+  std::shared_ptr<const Foreign> acquirable = {};  // read since the last fence
+  std::vector<PendingCopy> copies = {};
+  std::array<uint32_t, kLanes> groups_committed = {};
+  std::vector<std::byte> register_storage = {};
+};
+
+struct Block {
+  explicit Block(Machine& owner);
+
+  Machine& machine;
+  uint32_t id = 0;
+  Dim position = {0, 0, 0};
+  std::vector<std::byte> shared = {};
+  Shadow shared_shadow;
+  std::vector<uint16_t> copies_pending = {};  // per word of shared
+  size_t copies_pending_total = 0;
+  std::vector<Warp> warps = {};
+  std::vector<uint32_t> order = {};  // in which warps take turns
+  bool done = false;
+};
+
+// Where a finding is.
+struct Place {
+  const Warp* warp = nullptr;
+  const Instruction* instruction = nullptr;
+  uint32_t lane = 0;
+  uint64_t address = 0;
+};
+
+struct Machine {
+  Machine(Memory& its_memory, const Kernel& its_kernel, const LaunchShape& its_shape,
+          std::span<const std::byte> its_arguments, const LaunchOptions& its_options);
+
+  // Notes a finding; `text` is used if it is the first at this place.
+  void report(FindingKind kind, const Place& place, const std::string& text);
+  // The same, and the launch stops.
+  void stop(FindingKind kind, const Place& place, const std::string& text);
+  // Whether a finding at this place would be the first, so that its text is worth making.
+  bool is_new(FindingKind kind, const Place& place) const;
+
+  uint32_t index_of(const Instruction& instruction) const {
+    return static_cast<uint32_t>(&instruction - kernel.code.data());
+  }
+  std::string instruction_text(const Instruction& instruction) const {
+    return kernel.texts[index_of(instruction)];
+  }
+
+  Memory& memory;
+  const Kernel& kernel;
+  LaunchShape shape;
+  std::span<const std::byte> arguments;
+  LaunchOptions options;
+  uint32_t launch_id = 0;
+  uint32_t warps_per_block = 0;
+  bool stopped = false;
+  Counters counters = {};
+  Region* last_region = nullptr;
+  Prng prng;
+  // What strong writes published, by address.
+  std::map<uint64_t, std::shared_ptr<const Foreign>> released = {};
+  std::map<std::pair<FindingKind, uint32_t>, Finding> findings = {};
+};
+
+// Runs `warp` until it waits at a barrier of the block, is done, or has taken `branches_max`
+// backward branches.
+void run_warp(Warp& warp, uint64_t branches_max);
+// Makes `block` ready to run as block `id`.
+void start_block(Block& block, uint32_t id);
+// Gives each warp of `block` a turn and opens barriers that are complete.
+void step_block(Block& block, bool alone);
+
+}  // namespace sluice::ptx
