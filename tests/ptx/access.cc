@@ -65,9 +65,9 @@ void report_touch(Warp& warp, const Place& place, const Access& wanted, const To
 
 std::byte* out_of_bounds(Warp& warp, const Place& place, const Access& wanted,
                          const std::string& where) {
-  warp.block->machine.report(FindingKind::kOutOfBounds, place,
-                             std::to_string(wanted.bytes) + "-byte " + verb(wanted) + " at " +
-                                 where);
+  warp.block->machine.report(
+      FindingKind::kOutOfBounds, place,
+      std::to_string(wanted.bytes) + "-byte " + verb(wanted) + " at " + where);
   return nullptr;
 }
 
@@ -76,9 +76,9 @@ std::byte* access_shared(Warp& warp, const Instruction& instruction, uint32_t la
   Block& block = *warp.block;
   const uint64_t offset = wanted.address & 0xffffffffu;
   if (offset + wanted.bytes > block.shared.size()) {
-    return out_of_bounds(warp, place, wanted,
-                         "shared byte " + std::to_string(offset) + " of " +
-                             std::to_string(block.shared.size()));
+    return out_of_bounds(
+        warp, place, wanted,
+        "shared byte " + std::to_string(offset) + " of " + std::to_string(block.shared.size()));
   }
   Counters& counters = block.machine.counters;
   if (wanted.reads) counters.shared_bytes_read += wanted.bytes;
@@ -230,8 +230,9 @@ std::byte* access(Warp& warp, const Instruction& instruction, uint32_t lane, con
   Machine& machine = warp.block->machine;
   if (!wanted.any_alignment && (wanted.address & (wanted.bytes - 1)) != 0) {
     machine.report(FindingKind::kMisaligned, place,
-                   std::to_string(wanted.bytes) + "-byte " + verb(wanted) + " at an address that is " +
-                       std::to_string(wanted.address % wanted.bytes) + " over a multiple of it");
+                   std::to_string(wanted.bytes) + "-byte " + verb(wanted) +
+                       " at an address that is " + std::to_string(wanted.address % wanted.bytes) +
+                       " over a multiple of it");
   }
   switch (wanted.space) {
     case Space::kShared:
@@ -245,7 +246,8 @@ std::byte* access(Warp& warp, const Instruction& instruction, uint32_t lane, con
     }
     case Space::kParam:
       if (wanted.writes || wanted.address + wanted.bytes > machine.arguments.size()) {
-        return out_of_bounds(warp, place, wanted, "parameter byte " + std::to_string(wanted.address));
+        return out_of_bounds(warp, place, wanted,
+                             "parameter byte " + std::to_string(wanted.address));
       }
       return const_cast<std::byte*>(machine.arguments.data()) + wanted.address;
     default:

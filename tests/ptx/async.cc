@@ -40,7 +40,8 @@ void run_copy_async(Warp& warp, const Instruction& instruction, uint32_t mask) {
   Block& block = *warp.block;
   const auto bytes = static_cast<uint32_t>(instruction.option);
   const uint64_t* from = source<uint64_t>(warp, instruction, 1);
-  const uint32_t* limit = instruction.sources > 2 ? source<uint32_t>(warp, instruction, 2) : nullptr;
+  const uint32_t* limit =
+      instruction.sources > 2 ? source<uint32_t>(warp, instruction, 2) : nullptr;
   Sectors sectors;
   for_each_lane(mask, [&](uint32_t lane) {
     const uint64_t to = instruction.source_bytes == 8

@@ -42,8 +42,8 @@ T apply(int32_t operation, T old, T b, T c) {
     if (operation == kAdd) return static_cast<T>(static_cast<U>(old) + static_cast<U>(b));
     if (operation == kMin) return b < old ? b : old;
     if (operation == kMax) return old < b ? b : old;
-    return static_cast<T>(apply_bits<U>(operation, static_cast<U>(old), static_cast<U>(b),
-                                        static_cast<U>(c)));
+    return static_cast<T>(
+        apply_bits<U>(operation, static_cast<U>(old), static_cast<U>(b), static_cast<U>(c)));
   } else if constexpr (std::is_floating_point_v<T>) {
     return operation == kAdd ? old + b : b;
   } else {

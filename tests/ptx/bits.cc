@@ -111,7 +111,7 @@ struct HighestBit {
   static int apply(T a) {
     using U = std::make_unsigned_t<T>;
     const auto bits = static_cast<U>(std::is_signed_v<T> && a < 0 ? ~a : a);
-    return std::bit_width(bits) - 1;
+    return static_cast<int>(std::bit_width(bits)) - 1;
   }
 };
 
@@ -131,8 +131,8 @@ struct ExtractField {
       const U value = static_cast<U>(a[i]);
       U field = begin < kBits ? static_cast<U>(value >> begin) : U{0};
       const uint32_t kept = std::min(count, kBits - std::min(begin, kBits));
-      const U ones = kept >= kBits ? std::numeric_limits<U>::max()
-                                   : static_cast<U>((uint64_t{1} << kept) - 1);
+      const U ones =
+          kept >= kBits ? std::numeric_limits<U>::max() : static_cast<U>((uint64_t{1} << kept) - 1);
       const uint32_t sign_at = std::min(begin + count - 1, kBits - 1);
       const bool sign = std::is_signed_v<T> && count > 0 && (value >> sign_at & 1u) != 0;
       field = static_cast<U>(field & ones);

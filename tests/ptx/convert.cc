@@ -28,9 +28,8 @@ uint64_t extend(uint64_t value, Type type) {
 // An integer as a double, rounded to odd where it has more than 53 digits.
 double integer_value(uint64_t value, Type type) {
   const uint64_t low = value & 0xffffffffu;
-  const double high = is_signed(type)
-                          ? static_cast<double>(static_cast<int64_t>(value) >> 32)
-                          : static_cast<double>(value >> 32);
+  const double high = is_signed(type) ? static_cast<double>(static_cast<int64_t>(value) >> 32)
+                                      : static_cast<double>(value >> 32);
   return add_to_odd(high * 0x1p32, static_cast<double>(low));
 }
 

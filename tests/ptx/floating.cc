@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic of f32 and f64. Rounding other than to nearest is for f32 only; it goes through a double
-// that is exact or rounded to odd, so that the second rounding decides.
+// Arithmetic of f32 and f64. Rounding other than to nearest is for f32 only; it goes through a
+// double that is exact or rounded to odd, so that the second rounding decides.
 #include <bit>
 #include <cmath>
 #include <limits>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic of f16 and bf16, and of pairs of them. A float has more than twice their digits and two
-// more, so that a sum, product, quotient or root computed in float and rounded again is right; the
-// fused product needs more, and goes through a double rounded to odd.
+// Arithmetic of f16 and bf16, and of pairs of them. A float has more than twice their digits and
+// two more, so that a sum, product, quotient or root computed in float and rounded again is right;
+// the fused product needs more, and goes through a double rounded to odd.
 #include <cmath>
 #include <limits>
 
@@ -24,7 +24,8 @@ Bfloat from_float<Bfloat>(float value) {
 Half round_to(double value, Half) { return to_half(value); }
 Bfloat round_to(double value, Bfloat) { return to_bfloat(value); }
 
-// .ftz of f16: subnormals become zeros. bf16 has no such modifier but for ex2, whose range is f32's.
+// .ftz of f16: subnormals become zeros. bf16 has no such modifier but for ex2, whose range is
+// f32's.
 Half flushed(Half value) {
   if ((value.bits & 0x7c00u) == 0) value.bits &= 0x8000u;
   return value;
@@ -120,8 +121,8 @@ struct Tangent {
 
 template <class T, class Operation, class... Elements>
 T apply_one(const Instruction& instruction, Elements... elements) {
-  T value = instruction.flush ? Operation::apply(flushed(elements)...)
-                              : Operation::apply(elements...);
+  T value =
+      instruction.flush ? Operation::apply(flushed(elements)...) : Operation::apply(elements...);
   if (instruction.flush) value = flushed(value);
   if (instruction.saturate) value = saturated(value);
   return instruction.option != 0 ? rectified(value) : value;
@@ -132,9 +133,6 @@ template <size_t count, size_t elements>
 struct Rows {
   template <class T, class Operation>
   static void run(Warp& warp, const Instruction& instruction, uint32_t mask) {
-    struct Row {
-      T lane[kLanes * elements];
-    };
     const T* a = source<T>(warp, instruction, 0);
     const T* b = count > 1 ? source<T>(warp, instruction, 1) : a;
     const T* c = count > 2 ? source<T>(warp, instruction, 2) : a;
@@ -143,8 +141,8 @@ struct Rows {
     };
     Results<Element> results;
     for (uint32_t i = 0; i < kLanes; ++i) {
-      for (uint32_t k = 0; k < elements; ++k) {
-        const uint32_t at = i * elements + k;
+      for (size_t k = 0; k < elements; ++k) {
+        const size_t at = i * elements + k;
         T& result = results.lane[i].part[k];
         if constexpr (count == 1) {
           result = apply_one<T, Operation>(instruction, a[at]);
@@ -186,8 +184,10 @@ Handler half_handler(const Opcode& opcode) {
   if (name == "sub") return by_type<2, Subtract>(type);
   if (name == "mul") return by_type<2, Multiply>(type);
   if (name == "fma") return by_type<3, FusedMultiplyAdd>(type);
-  if (name == "min") return nan_wins ? by_type<2, Minimum<true>>(type) : by_type<2, Minimum<false>>(type);
-  if (name == "max") return nan_wins ? by_type<2, Maximum<true>>(type) : by_type<2, Maximum<false>>(type);
+  if (name == "min")
+    return nan_wins ? by_type<2, Minimum<true>>(type) : by_type<2, Minimum<false>>(type);
+  if (name == "max")
+    return nan_wins ? by_type<2, Maximum<true>>(type) : by_type<2, Maximum<false>>(type);
   if (name == "neg") return by_type<1, Negate>(type);
   if (name == "abs") return by_type<1, Absolute>(type);
   if (name == "ex2") return by_type<1, PowerOfTwo>(type);

@@ -22,8 +22,26 @@ Handler convert_handler(const Opcode& opcode);
 Handler convert_pair_handler(const Opcode& opcode);
 
 // How setp and set compare; the order is that of the names in compare.cc.
-enum class Compare : uint8_t { kEq, kNe, kLt, kLe, kGt, kGe, kLo, kLs, kHi, kHs,
-                               kEqu, kNeu, kLtu, kLeu, kGtu, kGeu, kNum, kNan };
+enum class Compare : uint8_t {
+  kEq,
+  kNe,
+  kLt,
+  kLe,
+  kGt,
+  kGe,
+  kLo,
+  kLs,
+  kHi,
+  kHs,
+  kEqu,
+  kNeu,
+  kLtu,
+  kLeu,
+  kGtu,
+  kGeu,
+  kNum,
+  kNan
+};
 // compare.cc: what a mnemonic names, or nothing.
 std::optional<Compare> parse_compare(const Opcode& opcode);
 // compare.cc. setp: option is a Compare, option_2 combines with s[2]: 0 not, 1 and, 2 or, 3 xor.
@@ -64,8 +82,8 @@ std::optional<int32_t> parse_atomic(const Opcode& opcode);
 // redux.sync: option as above, s[0] the value.
 Handler redux_handler(const Opcode& opcode);
 
-// async.cc. cp.async: s[0] to (offset), s[1] from (offset_2), option bytes, s[2] bytes that are read
-// if there is a third source.
+// async.cc. cp.async: s[0] to (offset), s[1] from (offset_2), option bytes, s[2] bytes that are
+// read if there is a third source.
 void run_copy_async(Warp& warp, const Instruction& instruction, uint32_t mask);
 void run_copy_commit(Warp& warp, const Instruction& instruction, uint32_t mask);
 // option: groups that may stay under way; -1: wait for all, committed or not.

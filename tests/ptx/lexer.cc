@@ -53,8 +53,9 @@ class Lexer {
     return end;
   }
   void skip(size_t end) {
-    line_ += static_cast<uint32_t>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_),
-                                              text_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+    line_ +=
+        static_cast<uint32_t>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                         text_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
     at_ = end;
   }
   void take(size_t end, bool is_word) {

@@ -12,7 +12,7 @@ namespace sluice::ptx {
 // as `[`. The views are into the text.
 struct Token {
   std::string_view text;
-  uint32_t line = 0;     // from 1
+  uint32_t line = 0;  // from 1
   bool is_word = false;
 };
 

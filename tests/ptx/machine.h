@@ -47,9 +47,9 @@ struct PendingCopy {
 struct Warp {
   Block* block = nullptr;
   uint32_t id = 0;
-  std::byte* registers = nullptr;     // Kernel::register_bytes of them
+  std::byte* registers = nullptr;       // Kernel::register_bytes of them
   std::vector<uint32_t> assigned = {};  // per 32 bytes of registers: lanes that set the row there
-  std::vector<std::byte> local = {};  // Kernel::local_bytes per lane
+  std::vector<std::byte> local = {};    // Kernel::local_bytes per lane
   std::vector<Group> groups = {};
   uint32_t lanes = 0;  // that exist
   uint32_t live = 0;   // that have not returned
@@ -58,7 +58,7 @@ struct Warp {
   uint32_t barrier = 0;
   uint32_t barrier_threads = 0;  // 0: all of the block
   Knowledge knowledge = {};
-  std::shared_ptr<const Foreign> published = {};  // as of the last fence
+  std::shared_ptr<const Foreign> published = {};   // as of the last fence
   std::shared_ptr<const Foreign> acquirable = {};  // read since the last fence
   std::vector<PendingCopy> copies = {};
   std::array<uint32_t, kLanes> groups_committed = {};
@@ -113,6 +113,7 @@ struct Machine {
   LaunchOptions options;
   uint32_t launch_id = 0;
   uint32_t warps_per_block = 0;
+  std::vector<uint32_t> assigned_at_start;  // Warp::assigned before the first instruction
   bool stopped = false;
   Counters counters = {};
   Region* last_region = nullptr;
@@ -128,6 +129,6 @@ void run_warp(Warp& warp, uint64_t branches_max);
 // Makes `block` ready to run as block `id`.
 void start_block(Block& block, uint32_t id);
 // Gives each warp of `block` a turn and opens barriers that are complete.
-void step_block(Block& block, bool alone);
+void step_block(Block& block);
 
 }  // namespace sluice::ptx

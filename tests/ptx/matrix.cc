@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ldmatrix, stmatrix, movmatrix and mma. Fragments are as the PTX ISA lays them out: lane l holds, of a
-// row of 8 or 16 elements, those at (l % 4) * 2 in row l / 4.
+// ldmatrix, stmatrix, movmatrix and mma. Fragments are as the PTX ISA lays them out: lane l holds,
+// of a row of 8 or 16 elements, those at (l % 4) * 2 in row l / 4.
 #include <cstring>
 
 #include "tests/ptx/access.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The device's global memory: regions at addresses that are just as well aligned as was promised and
-// no better, with unmapped zones between them, so that no access out of bounds hits a neighbour.
+// The device's global memory: regions at addresses that are just as well aligned as was promised
+// and no better, with unmapped zones between them, so that no access out of bounds hits a
+// neighbour.
 //
 // Used by one thread at a time.
 
@@ -20,8 +21,9 @@ namespace sluice::ptx {
 
 // How a region is placed.
 struct Placement {
-  std::string name = {};   // for findings
-  size_t alignment = 256;  // a power of two; the address is no multiple of twice this. cudaMalloc: 256
+  std::string name = {};  // for findings
+  size_t alignment =
+      256;  // a power of two; the address is no multiple of twice this. cudaMalloc: 256
   bool read_only = false;  // a kernel's write is a finding; needs no bookkeeping of who reads
 };
 
@@ -48,7 +50,8 @@ class Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  // A new region of `bytes` > 0, not initialised; gives its address. Addresses are never used twice.
+  // A new region of `bytes` > 0, not initialised; gives its address. Addresses are never used
+  // twice.
   uint64_t allocate(size_t bytes, const Placement& placement = {});
   // The same over bytes of the caller, which stay where they are until release(). They count as
   // initialised.

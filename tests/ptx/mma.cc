@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// mma.sync of m16n8: D = A * B + C, with A of 16 rows and B of 8 columns. Sources are the registers of
-// A, then of B, then of C. A register of A holds rows l / 4 (+ 8 for odd ones) of one half of k; with
-// the lanes in order its elements are therefore eight rows of consecutive elements.
+// mma.sync of m16n8: D = A * B + C, with A of 16 rows and B of 8 columns. Sources are the registers
+// of A, then of B, then of C. A register of A holds rows l / 4 (+ 8 for odd ones) of one half of k;
+// with the lanes in order its elements are therefore eight rows of consecutive elements.
 #include <cstring>
 
 #include "tests/ptx/handlers.h"

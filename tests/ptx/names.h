@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the names in a function's body stand for, while its kernel is built: registers become rows of
-// the register file, variables become addresses, constants become rows of their own.
+// What the names in a function's body stand for, while its kernel is built: registers become rows
+// of the register file, variables become addresses, constants become rows of their own.
 
 #include <cstdint>
 #include <map>
@@ -20,7 +20,7 @@ namespace sluice::ptx {
 struct Variable {
   std::string name;
   Space space = Space::kGeneric;
-  size_t alignment = 1;
+  size_t alignment = 0;  // 0: not declared
   size_t bytes = 0;      // 0: dynamic shared memory
   uint64_t address = 0;  // set when it has a place
 };

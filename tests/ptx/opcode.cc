@@ -9,12 +9,12 @@ namespace sluice::ptx {
 
 std::optional<Type> parse_type(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, Type>, 19> kTypes = {{
-      {"u8", Type::kU8},       {"u16", Type::kU16},       {"u32", Type::kU32},
-      {"u64", Type::kU64},     {"s8", Type::kS8},         {"s16", Type::kS16},
-      {"s32", Type::kS32},     {"s64", Type::kS64},       {"f16", Type::kF16},
-      {"bf16", Type::kBf16},   {"f32", Type::kF32},       {"f64", Type::kF64},
-      {"b8", Type::kB8},       {"b16", Type::kB16},       {"b32", Type::kB32},
-      {"b64", Type::kB64},     {"f16x2", Type::kF16x2},   {"bf16x2", Type::kBf16x2},
+      {"u8", Type::kU8},     {"u16", Type::kU16},     {"u32", Type::kU32},
+      {"u64", Type::kU64},   {"s8", Type::kS8},       {"s16", Type::kS16},
+      {"s32", Type::kS32},   {"s64", Type::kS64},     {"f16", Type::kF16},
+      {"bf16", Type::kBf16}, {"f32", Type::kF32},     {"f64", Type::kF64},
+      {"b8", Type::kB8},     {"b16", Type::kB16},     {"b32", Type::kB32},
+      {"b64", Type::kB64},   {"f16x2", Type::kF16x2}, {"bf16x2", Type::kBf16x2},
       {"pred", Type::kPred},
   }};
   for (const auto& [name, type] : kTypes) {

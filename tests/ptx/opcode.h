@@ -12,10 +12,10 @@
 namespace sluice::ptx {
 
 struct Opcode {
-  std::string text;                // all of it
-  std::string_view name = {};      // "fma"
+  std::string text;                     // all of it
+  std::string_view name = {};           // "fma"
   std::vector<std::string> parts = {};  // "fma", "rn", "ftz", "f32"
-  std::vector<Type> types = {};    // those among the parts, in order
+  std::vector<Type> types = {};         // those among the parts, in order
 
   bool has(std::string_view part) const;
   // The last type, and the one before it; kNone if there is none.

@@ -111,7 +111,8 @@ std::optional<uint64_t> parse_integer(std::string_view digits) {
     digits.remove_prefix(base == 8 ? 1 : 2);
   }
   uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   return value;
 }

@@ -23,7 +23,7 @@ struct Operand {
   };
   Form form = Form::kWord;
   std::string_view word = {};
-  bool minus = false;  // of a number
+  bool minus = false;    // of a number
   bool negated = false;  // `!`, of a predicate
   int64_t offset = 0;
   std::vector<Operand> parts = {};

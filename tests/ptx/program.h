@@ -17,6 +17,8 @@
 
 namespace sluice::ptx {
 
+constexpr uint32_t kLanes = 32;  // of a warp
+
 struct Warp;
 struct Instruction;
 // Executes an instruction for the lanes in `mask`, which is not 0.
@@ -24,8 +26,26 @@ using Handler = void (*)(Warp& warp, const Instruction& instruction, uint32_t ma
 
 // Types of PTX. Those of bits are apart from those of numbers only where it matters.
 enum class Type : uint8_t {
-  kNone, kU8, kU16, kU32, kU64, kS8, kS16, kS32, kS64, kF16, kBf16, kF32, kF64,
-  kB8, kB16, kB32, kB64, kF16x2, kBf16x2, kPred,
+  kNone,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kS8,
+  kS16,
+  kS32,
+  kS64,
+  kF16,
+  kBf16,
+  kF32,
+  kF64,
+  kB8,
+  kB16,
+  kB32,
+  kB64,
+  kF16x2,
+  kBf16x2,
+  kPred,
 };
 // Bytes of a value; 0 for kNone and kPred.
 constexpr size_t size_of(Type type) {
@@ -63,23 +83,23 @@ struct Instruction {
   Space space = Space::kGeneric;
   Rounding rounding = Rounding::kNearest;
   bool guard_negated = false;
-  bool flush = false;     // .ftz
-  bool saturate = false;  // .sat
-  bool strong = false;    // volatile, relaxed, acquire, release, atomic
-  bool acquire = false;   // orders what follows after what it reads
-  bool release = false;   // orders what came before before what it writes
+  bool flush = false;       // .ftz
+  bool saturate = false;    // .sat
+  bool strong = false;      // volatile, relaxed, acquire, release, atomic
+  bool acquire = false;     // orders what follows after what it reads
+  bool release = false;     // orders what came before before what it writes
   bool propagates = false;  // copies: an unset source makes the destination unset, no finding
   uint8_t destinations = 0;
   uint8_t sources = 0;
   uint8_t register_bytes = 4;  // ld, st, cvt: of the register, which may be wider than the type
   uint8_t source_bytes = 4;    // cvt: of the source register
-  uint16_t negated = 0;  // bit i: source i is a predicate with `!`
+  uint16_t negated = 0;        // bit i: source i is a predicate with `!`
   uint32_t guard = kNoRow;
   std::array<uint32_t, 8> d = {};
   std::array<uint32_t, 10> s = {};
-  int64_t offset = 0;   // of an address
-  int64_t offset_2 = 0; // of the second address of cp.async
-  int32_t option = 0;   // each handler says what it means
+  int64_t offset = 0;    // of an address
+  int64_t offset_2 = 0;  // of the second address of cp.async
+  int32_t option = 0;    // each handler says what it means
   int32_t option_2 = 0;
   uint32_t target = 0;
   uint32_t line = 0;
@@ -95,9 +115,33 @@ struct ConstantRow {
 
 // Registers that the machine sets.
 enum class Special : uint8_t {
-  kTidX, kTidY, kTidZ, kNtidX, kNtidY, kNtidZ, kCtaidX, kCtaidY, kCtaidZ, kNctaidX, kNctaidY,
-  kNctaidZ, kLaneId, kWarpId, kNwarpId, kLanemaskEq, kLanemaskLt, kLanemaskLe, kLanemaskGt,
-  kLanemaskGe, kDynamicSharedBytes, kTotalSharedBytes, kGridId, kSmId, kNsmId, kClock, kClock64,
+  kTidX,
+  kTidY,
+  kTidZ,
+  kNtidX,
+  kNtidY,
+  kNtidZ,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kLaneId,
+  kWarpId,
+  kNwarpId,
+  kLanemaskEq,
+  kLanemaskLt,
+  kLanemaskLe,
+  kLanemaskGt,
+  kLanemaskGe,
+  kDynamicSharedBytes,
+  kTotalSharedBytes,
+  kGridId,
+  kSmId,
+  kNsmId,
+  kClock,
+  kClock64,
   kGlobalTimer,
 };
 struct SpecialRow {
@@ -114,15 +158,15 @@ struct Parameter {
 struct Kernel {
   std::string name;
   std::vector<Instruction> code;
-  std::vector<std::string> texts;  // of each instruction, for findings
+  std::vector<std::string> texts;             // of each instruction, for findings
   std::vector<std::vector<uint32_t>> tables;  // of brx.idx
   std::vector<Parameter> parameters;
   size_t parameter_bytes = 0;
   size_t shared_bytes = 0;  // of static arrays; dynamic ones begin here, at shared_dynamic_align
   size_t shared_dynamic_align = 16;
-  size_t local_bytes = 0;    // per lane
-  size_t register_bytes = 0; // per warp
-  uint32_t threads_max = 0;  // .maxntid, or 0
+  size_t local_bytes = 0;     // per lane
+  size_t register_bytes = 0;  // per warp
+  uint32_t threads_max = 0;   // .maxntid, or 0
   std::vector<ConstantRow> constants;
   std::vector<SpecialRow> specials;
   std::vector<std::string> unsupported;  // instructions that stop a launch, each with its line

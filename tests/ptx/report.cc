@@ -53,7 +53,8 @@ std::string describe(const Finding& finding) {
   std::string text(name_of(finding.kind));
   text += " x" + std::to_string(finding.count) + " in " + finding.kernel + ", PTX line " +
           std::to_string(finding.line);
-  if (finding.source_line != 0) text += " (source line " + std::to_string(finding.source_line) + ")";
+  if (finding.source_line != 0)
+    text += " (source line " + std::to_string(finding.source_line) + ")";
   text += ", block " + std::to_string(finding.block) + " warp " + std::to_string(finding.warp) +
           " lane " + std::to_string(finding.lane) + ": " + finding.text;
   return text;

@@ -22,8 +22,8 @@ bool same_moment(Record a, Record b) {
 
 // Two reads of one warp as one record.
 Record merge_reads(Record before, Record by) {
-  RecordParts parts{block_of(by), warp_of(by), lane_of(by),
-                    is_strong(before) && is_strong(by), time_of(by), place_of(by)};
+  RecordParts parts{block_of(by), warp_of(by), lane_of(by), is_strong(before) && is_strong(by),
+                    time_of(by),  place_of(by)};
   if (lane_of(before) != lane_of(by)) parts.lane = kSeveralLanes;
   return pack(parts);
 }

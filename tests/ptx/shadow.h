@@ -17,7 +17,6 @@
 
 namespace sluice::ptx {
 
-constexpr uint32_t kLanes = 32;
 constexpr uint32_t kWarpsMax = 32;  // of a block
 
 // Limits of what a Record can say.
@@ -25,8 +24,8 @@ constexpr uint32_t kRecordBlocksMax = 1u << 20;
 constexpr uint32_t kRecordTimeMax = (1u << 16) - 1;
 constexpr uint32_t kRecordPlacesMax = 1u << 16;
 
-// Who touched a byte: block (20 bits), warp (5), lane or "several lanes" (6), strong (1), time (16),
-// index of the instruction (16). 0 says nobody: a time is never 0.
+// Who touched a byte: block (20 bits), warp (5), lane or "several lanes" (6), strong (1), time
+// (16), index of the instruction (16). 0 says nobody: a time is never 0.
 using Record = uint64_t;
 constexpr uint32_t kSeveralLanes = 32;
 
@@ -60,8 +59,8 @@ using Foreign = std::map<uint32_t, Times>;
 struct Knowledge {
   uint32_t block = 0;
   uint32_t warp = 0;
-  uint16_t time = 1;                        // its own
-  Times seen = {};                          // of the warps of its block
+  uint16_t time = 1;                            // its own
+  Times seen = {};                              // of the warps of its block
   std::shared_ptr<const Foreign> foreign = {};  // null if it synchronised with no other block
 
   // Whether the access of `record` happened before one by `lane` of this warp now.
@@ -110,7 +109,7 @@ class Shadow {
   void each_cell(size_t offset, size_t bytes, bool is_write, Each each);
 
   std::vector<Cell> cells_;
-  std::vector<uint8_t> split_;                // per word: its bytes have cells of their own
+  std::vector<uint8_t> split_;                 // per word: its bytes have cells of their own
   std::vector<std::array<Cell, 4>> bytes_of_;  // empty until a word is split
 };
 

@@ -51,9 +51,9 @@ void run_shuffle(Warp& warp, const Instruction& instruction, uint32_t mask) {
     if (!from.in_range) from.lane = lane;
     in_range |= static_cast<uint32_t>(from.in_range) << lane;
     if ((mask >> from.lane & 1u) == 0) {
-      warp.block->machine.report(FindingKind::kInactiveSource, Place{&warp, &instruction, lane, 0},
-                                 "reads lane " + std::to_string(from.lane) +
-                                     ", which takes no part");
+      warp.block->machine.report(
+          FindingKind::kInactiveSource, Place{&warp, &instruction, lane, 0},
+          "reads lane " + std::to_string(from.lane) + ", which takes no part");
     }
     results.lane[lane] = values[from.lane];
   });
@@ -99,7 +99,8 @@ void run_match(Warp& warp, const Instruction& instruction, uint32_t mask) {
   });
   if (instruction.option != 0) {
     for (uint32_t& lane : results.lane) lane = all ? mask : 0;
-    if (instruction.destinations > 1) set_predicate(warp, instruction, 1, mask, all ? kAllLanes : 0);
+    if (instruction.destinations > 1)
+      set_predicate(warp, instruction, 1, mask, all ? kAllLanes : 0);
   }
   results.commit(warp, instruction, mask);
 }
