@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which warp of a block runs next, and the block's barriers.
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "tests/ptx/machine.h"
+
+namespace sluice::ptx {
+namespace {
+
+// Turns without a seed: a warp that waits in a loop lets the others go on.
+constexpr uint64_t kBranchesPerTurn = 1024;
+
+// Opens the barrier for warps that have all arrived: what each knew is known to all.
+void open_barrier(Block& block, const std::vector<Warp*>& warps) {
+  Knowledge joined;
+  for (const Warp* warp : warps) {
+    joined.join(warp->knowledge);
+    joined.seen[warp->id] = std::max(joined.seen[warp->id], warp->knowledge.time);
+  }
+  Machine& machine = block.machine;
+  for (Warp* warp : warps) {
+    warp->knowledge.seen = joined.seen;
+    warp->knowledge.foreign = joined.foreign;
+    if (warp->knowledge.time == kRecordTimeMax && machine.options.check_memory) {
+      machine.stop(FindingKind::kLimit, Place{warp, &machine.kernel.code[warp->groups[0].pc], 0, 0},
+                   "more barriers than the checks can tell apart");
+    } else {
+      ++warp->knowledge.time;
+    }
+    warp->at_barrier = false;
+    for (Group& group : warp->groups) {
+      ++group.pc;
+      group.waiting = false;
+    }
+  }
+}
+
+// True if a barrier was opened.
+bool open_barriers(Block& block) {
+  std::map<uint32_t, std::vector<Warp*>> waiting;
+  size_t live = 0;
+  for (Warp& warp : block.warps) {
+    if (warp.done) continue;
+    ++live;
+    if (warp.at_barrier) waiting[warp.barrier].push_back(&warp);
+  }
+  bool opened = false;
+  for (const auto& [barrier, warps] : waiting) {
+    const uint32_t threads = warps[0]->barrier_threads;
+    const size_t needed = threads == 0 ? live : (threads + kLanes - 1) / kLanes;
+    if (warps.size() < needed) continue;
+    open_barrier(block, warps);
+    opened = true;
+  }
+  return opened;
+}
+
+void report_block_deadlock(Block& block) {
+  const Warp* at = nullptr;
+  std::string text = "warps wait at different barriers:";
+  for (const Warp& warp : block.warps) {
+    if (warp.done) continue;
+    if (at == nullptr) at = &warp;
+    text += " warp " + std::to_string(warp.id) + " at barrier " + std::to_string(warp.barrier) +
+            " in PTX line " + std::to_string(block.machine.kernel.code[warp.groups[0].pc].line) +
+            ",";
+  }
+  block.machine.stop(FindingKind::kBlockDeadlock,
+                     Place{at, &block.machine.kernel.code[at->groups[0].pc], 0, 0}, text);
+}
+
+}  // namespace
+
+void step_block(Block& block) {
+  Machine& machine = block.machine;
+  const bool random = machine.options.seed != 0;
+  if (random) {
+    for (size_t i = block.order.size(); i > 1; --i) {
+      const auto other = static_cast<size_t>(machine.prng.between(0, static_cast<int64_t>(i) - 1));
+      std::swap(block.order[i - 1], block.order[other]);
+    }
+  }
+  bool progress = false;
+  for (const uint32_t index : block.order) {
+    Warp& warp = block.warps[index];
+    if (warp.done || warp.at_barrier) continue;
+    progress = true;
+    run_warp(warp, random ? static_cast<uint64_t>(machine.prng.between(1, 4)) : kBranchesPerTurn);
+    if (machine.stopped) return;
+  }
+  block.done = std::all_of(block.warps.begin(), block.warps.end(),
+                           [](const Warp& warp) { return warp.done; });
+  if (block.done || open_barriers(block) || progress) return;
+  report_block_deadlock(block);
+}
+
+}  // namespace sluice::ptx
