@@ -33,6 +33,19 @@ std::vector<Row> slice_rows(const std::vector<int32_t>& ids, const std::vector<s
 
 }  // namespace
 
+bool EmbeddedModel::supports(Operation) const { return false; }
+
+Result<Prepared> EmbeddedModel::prepare(const CallKey&, std::span<Row>) const {
+  return Error{.code = Code::kInvalid,
+               .message = "The model does not support this operation.",
+               .param = "model"};
+}
+
+Result<std::vector<Output>> EmbeddedModel::finish(const CallKey&,
+                                                  std::span<const Slice> outputs) const {
+  return std::vector<Output>(outputs.begin(), outputs.end());
+}
+
 Result<PreparedRows> EmbeddedEcho::prepare(std::span<const openai::Input> inputs) const {
   PreparedRows prepared;
   prepared.rows.reserve(inputs.size());

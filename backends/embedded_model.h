@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backends/dialect_openai.h"
+#include "backends/operation.h"
 #include "backends/tokenizer.h"
 #include "base/result.h"
 #include "batcher/row.h"
@@ -28,9 +29,42 @@ struct PreparedRows {
   uint32_t inputs_truncated = 0;
 };
 
+// What prepare() learned of a request beside its rows' payloads.
+struct Prepared {
+  uint64_t tokens = 0;     // the model will see: special tokens included, after truncation
+  uint32_t truncated = 0;  // how many rows were cut
+};
+
 class EmbeddedModel {
  public:
   virtual ~EmbeddedModel() = default;
+
+  // Whether the model answers `operation`. An encoder embeds, a classifier classifies, and one with
+  // a single label reranks as well.
+  virtual bool supports(Operation operation) const;
+  // Fills `payload` and `tokens` of each row from its `wire` (see backends/operation.h); payloads
+  // share one Chunk. On failure the rows are as they were, and the error is
+  // - kInvalid, param "model": the model does not support the operation;
+  // - kInvalid, param the parameter's name: its value is wrong, or asks for what the model cannot
+  //   do (dimensions, normalize, truncate, truncation_direction, prompt_name, raw_scores, query, or
+  //   one it does not know);
+  // - kInvalid, param "documents" for kRerank and "input" for the others: the row that the message
+  //   names by its place from 0 is not what the operation takes, holds a token id that the
+  //   vocabulary has not, or is too long and OnTooLong is kError;
+  // - kTooLarge, the same params: a row is too long and the request itself says truncate=false; the
+  //   message says how long it is. truncate=true wins over kError.
+  // REQUIRES: `wire` and parameters are values of texts that parse_json() accepted. Any thread.
+  virtual Result<Prepared> prepare(const CallKey& key, std::span<Row> rows) const;
+  // Makes outputs of the operation from what an engine gave for rows with `key`, one for one:
+  // kRerank a score and kClassify a score per label, through the model's sigmoid or softmax unless
+  // raw_scores; kEmbed the vector, scaled to length one if `normalize` is given as true and the
+  // model's own are not. kInternal if an output is not of the size the model gives. Only for
+  // outputs of engines: an upstream has done it all. Any thread.
+  virtual Result<std::vector<Output>> finish(const CallKey& key,
+                                             std::span<const Slice> outputs) const;
+  // Names of the classes of kClassify, in the order of the scores; empty if it is not supported.
+  virtual std::span<const std::string> labels() const { return {}; }
+
   // kInvalid, param "input", names the input at fault (a token id out of range, a text that is too
   // long where that is an error).
   virtual Result<PreparedRows> prepare(std::span<const openai::Input> inputs) const = 0;
@@ -44,6 +78,7 @@ class EmbeddedModel {
 // little-endian integers), usage is the number of bytes, and token budgets do not apply.
 class EmbeddedEcho final : public EmbeddedModel {
  public:
+  using EmbeddedModel::prepare;
   Result<PreparedRows> prepare(std::span<const openai::Input> inputs) const override;
   uint32_t width() const override;
   std::optional<Error> check_dimensions(uint32_t dimensions) const override;
@@ -66,6 +101,7 @@ struct EmbeddedBertOptions {
 class EmbeddedBert final : public EmbeddedModel {
  public:
   EmbeddedBert(EmbeddedBertOptions options, std::unique_ptr<const Tokenizer> tokenizer);
+  using EmbeddedModel::prepare;
   Result<PreparedRows> prepare(std::span<const openai::Input> inputs) const override;
   uint32_t width() const override { return options_.width; }
   std::optional<Error> check_dimensions(uint32_t dimensions) const override;
