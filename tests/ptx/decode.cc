@@ -150,6 +150,18 @@ Type bits_type(size_t bytes) {
   return bytes == 8 ? Type::kB64 : bytes == 4 ? Type::kB32 : Type::kB16;
 }
 
+// Operands of an element-wise instruction, the destination among them.
+size_t arity(std::string_view name) {
+  static constexpr std::array<std::string_view, 16> kTwo = {
+      "not",  "cnot",  "brev", "popc", "clz", "bfind", "neg", "abs",
+      "sqrt", "rsqrt", "rcp",  "ex2",  "lg2", "sin",   "cos", "tanh"};
+  static constexpr std::array<std::string_view, 7> kFour = {"fma", "mad",  "sad", "dp4a",
+                                                            "shf", "prmt", "bfe"};
+  if (std::find(kTwo.begin(), kTwo.end(), name) != kTwo.end()) return 2;
+  if (std::find(kFour.begin(), kFour.end(), name) != kFour.end()) return 4;
+  return name == "bfi" || name == "lop3" ? 5 : 3;
+}
+
 void decode_predicate(Decoder& d, int32_t option) {
   if (!d.expect(option >= 3 ? 2 : 3)) return;
   d.to.option = option;
@@ -253,7 +265,7 @@ void decode_bits(Decoder& d) {
   }
   const bool counts = name == "popc" || name == "clz" || name == "bfind";
   const size_t same = name == "shl" || name == "shr" || name == "bfe" ? 1 : name == "bfi" ? 2 : 4;
-  if (d.operands.empty()) return d.fail("has no operands");
+  if (!d.expect(arity(name))) return;
   d.add_destination(d.operands[0], counts ? Type::kB32 : type);
   for (size_t i = 1; i < d.operands.size(); ++i) {
     d.add_source(d.operands[i], i <= same ? type : Type::kB32);
@@ -275,6 +287,7 @@ void decode_wide(Decoder& d) {
 }
 
 void decode_dot(Decoder& d) {
+  if (!d.expect(arity(d.opcode.name))) return;
   d.to.type_2 = d.opcode.type_before();
   d.add_all(Type::kB32);
   d.set_handler(integer_handler(d.opcode));
@@ -283,6 +296,7 @@ void decode_dot(Decoder& d) {
 void decode_arithmetic(Decoder& d) {
   const Type type = d.opcode.type();
   if (d.opcode.has("wide")) return decode_wide(d);
+  if (!d.expect(arity(d.opcode.name))) return;
   d.add_all(type);
   if (is_packed(type) || type == Type::kF16 || type == Type::kBf16) {
     d.to.option = d.opcode.has("relu") ? 1 : 0;

@@ -71,6 +71,7 @@ void decode_atomic(Decoder& d) {
 }
 
 void decode_cvta(Decoder& d) {
+  if (!d.expect(2)) return;
   d.to.option = d.opcode.has("to") ? 1 : 0;
   d.add_all(d.to.type);
   if (size_of(d.to.type) != 8) d.fail("addresses have 64 bits");
@@ -224,6 +225,7 @@ void decode_stmatrix(Decoder& d) {
 }
 
 void decode_movmatrix(Decoder& d) {
+  if (!d.expect(2)) return;
   d.to.kind = Kind::kAligned;
   d.add_all(Type::kB32);
   d.set_handler(&run_movmatrix);
