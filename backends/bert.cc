@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "backends/engine.h"
+
 namespace sluice {
 namespace {
 
@@ -101,6 +103,7 @@ void BertModel::lay_out(PageLayout& layout) {
     to.shift = layout.reserve(config_.hidden * sizeof(float));
   };
   positions_ = layout.reserve(tokens_max_ * config_.hidden * sizeof(float));
+  second_segment_ = layout.reserve(config_.hidden * sizeof(float));
   norm(embeddings_norm_);
   layers_.resize(config_.layers);
   for (Layer& layer : layers_) {
@@ -112,6 +115,7 @@ void BertModel::lay_out(PageLayout& layout) {
     norm(layer.attention_norm);
     norm(layer.output_norm);
   }
+  lay_out_head(layout);
 }
 
 Result<Done> BertModel::fill(const BertTensors& tensors) {
@@ -124,6 +128,7 @@ Result<Done> BertModel::fill(const BertTensors& tensors) {
     const Result<Done> filled = fill_layer(tensors.layers[i], layers_[i], staging);
     if (!filled.ok()) return filled.error();
   }
+  fill_head(tensors, staging);
   return Done{};
 }
 
@@ -175,6 +180,9 @@ void BertModel::fill_positions(const BertTensors& tensors) {
   std::vector<float> first_type(hidden);
   tensor_to_floats(*tensors.types, 0, first_type);
   for (size_t i = 0; i < table.size(); ++i) table[i] += first_type[i % hidden];
+  const std::span<float> second(floats(second_segment_), hidden);
+  if (config_.types > 1) tensor_to_floats(*tensors.types, hidden, second);
+  for (size_t i = 0; i < hidden; ++i) second[i] -= first_type[i];
 }
 
 Result<std::unique_ptr<BertRunner>> BertRunner::make(const BertModel& model) {
@@ -205,6 +213,10 @@ Result<Done> BertRunner::make_buffers() {
   const size_t at_qkv = layout.reserve(rows * 3 * hidden * element);
   const size_t at_context = layout.reserve(rows * hidden * element);
   const size_t at_intermediate = layout.reserve(rows * model_.config_.intermediate * element);
+  // A chunk has at most as many rows as tokens.
+  const size_t firsts = model_.config_.labels != 0 ? kChunkTokens * hidden * sizeof(float) : 0;
+  const size_t at_firsts = layout.reserve(firsts);
+  const size_t at_pooled = layout.reserve(firsts);
   size_t scratch = 0;
   for (const auto& plan : model_.plans_) {
     if (plan != nullptr) scratch = std::max(scratch, plan->scratch_bytes());
@@ -221,6 +233,8 @@ Result<Done> BertRunner::make_buffers() {
   qkv_ = at(at_qkv);
   context_ = at(at_context);
   intermediate_ = at(at_intermediate);
+  firsts_ = firsts != 0 ? static_cast<float*>(at(at_firsts)) : nullptr;
+  pooled_ = firsts != 0 ? static_cast<float*>(at(at_pooled)) : nullptr;
   gemm_scratch_ = at(at_gemm);
   attention_scratch_ = at(at_attention);
   return Done{};
@@ -234,10 +248,15 @@ Result<Done> BertRunner::check(std::span<const std::span<const int32_t>> rows) c
       return at_row(i, "has " + std::to_string(rows[i].size()) + " tokens; the model takes " +
                            std::to_string(model_.tokens_max_));
     }
-    for (const int32_t id : rows[i]) {
+    for (const int32_t token : rows[i]) {
+      if (static_cast<uint32_t>(token) < vocabulary) continue;
+      const int32_t id = token & ~kSecondSegment;
       if (static_cast<uint32_t>(id) >= vocabulary) {
         return at_row(i, "has the token id " + std::to_string(id) +
                              ", which is outside the vocabulary of " + std::to_string(vocabulary));
+      }
+      if (model_.config_.types < 2) {
+        return at_row(i, "has a second segment, which the model does not know");
       }
     }
   }
@@ -270,7 +289,11 @@ Result<Done> BertRunner::chunk(std::span<const std::span<const int32_t>> rows, s
     const Result<Done> done = layer(rows, tokens, weights);
     if (!done.ok()) return done.error();
   }
-  pool(rows, out);
+  if (model_.config_.labels != 0) {
+    classify(rows, out);
+  } else {
+    pool(rows, out);
+  }
   return Done{};
 }
 
@@ -318,12 +341,17 @@ size_t BertRunner::filled(size_t tokens) const {
 
 void BertRunner::look_up(std::span<const std::span<const int32_t>> rows, size_t tokens) {
   const size_t hidden = model_.config_.hidden;
+  const float* second = model_.floats(model_.second_segment_);
   float* to = hidden_;
   for (const std::span<const int32_t> row : rows) {
     const float* position = model_.floats(model_.positions_);
-    for (const int32_t id : row) {
-      tensor_to_floats(*model_.words_, static_cast<size_t>(id) * hidden, {to, hidden});
+    for (const int32_t token : row) {
+      const auto id = static_cast<size_t>(token & ~kSecondSegment);
+      tensor_to_floats(*model_.words_, id * hidden, {to, hidden});
       for (size_t i = 0; i < hidden; ++i) to[i] += position[i];
+      if ((token & kSecondSegment) != 0) {
+        for (size_t i = 0; i < hidden; ++i) to[i] += second[i];
+      }
       to += hidden;
       position += hidden;
     }
@@ -354,30 +382,6 @@ void BertRunner::norm(const BertModel::Norm& norm, size_t tokens) {
   const NormShape shape{filled(tokens), model_.config_.hidden, model_.config_.layer_norm_epsilon};
   model_.kernels_->layer_norm(shape, hidden_, model_.floats(norm.scale), model_.floats(norm.shift),
                               hidden_low_);
-}
-
-void BertRunner::pool(std::span<const std::span<const int32_t>> rows, float* out) const {
-  const size_t hidden = model_.config_.hidden;
-  const float* from = hidden_;
-  for (const std::span<const int32_t> row : rows) {
-    std::copy(from, from + hidden, out);
-    if (model_.pooling_ == Pooling::kMean) {
-      for (size_t t = 1; t < row.size(); ++t) {
-        for (size_t i = 0; i < hidden; ++i) out[i] += from[t * hidden + i];
-      }
-      const float share = 1.0F / static_cast<float>(row.size());
-      for (size_t i = 0; i < hidden; ++i) out[i] *= share;
-    }
-    if (model_.normalize_) {
-      double square = 0.0;
-      for (size_t i = 0; i < hidden; ++i) square += static_cast<double>(out[i]) * out[i];
-      // As torch.nn.functional.normalize: a vector of zeros stays one.
-      const auto factor = static_cast<float>(1.0 / std::max(std::sqrt(square), 1e-12));
-      for (size_t i = 0; i < hidden; ++i) out[i] *= factor;
-    }
-    from += row.size() * hidden;
-    out += hidden;
-  }
 }
 
 }  // namespace sluice

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The forward pass of a BERT encoder on the CPU, without padding: the tokens of several texts are
-// the rows of one matrix, and only attention looks at one text at a time.
+// The forward pass of a BERT encoder or classifier on the CPU, without padding: the tokens of
+// several texts are the rows of one matrix, and only attention looks at one text at a time.
 //
 // A batch is worked off in chunks of whole texts of about 256 tokens. The products are at full
 // speed from eight rows on, so a taller matrix would gain nothing, while a chunk's activations
@@ -36,8 +36,8 @@ class BertModel {
 
   const BertConfig& config() const { return config_; }
   Precision precision() const { return precision_; }
-  // Width of an output vector.
-  size_t width() const { return config_.hidden; }
+  // Numbers in an output: the width of a vector, or a classifier's labels.
+  size_t width() const { return config_.labels != 0 ? config_.labels : config_.hidden; }
   // Longest row a runner takes.
   size_t tokens_max() const { return tokens_max_; }
 
@@ -71,6 +71,8 @@ class BertModel {
   void fill_floats(const TensorView& tensor, size_t at, float factor = 1.0F);
   void fill_norm(const NormTensors& tensors, const Norm& norm);
   void fill_positions(const BertTensors& tensors);
+  void lay_out_head(PageLayout& layout);
+  void fill_head(const BertTensors& tensors, std::vector<float>& staging);
   float* floats(size_t at) { return reinterpret_cast<float*>(pages_.data() + at); }
   const float* floats(size_t at) const {
     return reinterpret_cast<const float*>(pages_.data() + at);
@@ -85,9 +87,13 @@ class BertModel {
   const TensorView* words_ = nullptr;
   std::array<std::unique_ptr<GemmPlan>, kProducts> plans_;  // null without oneDNN
   Pages pages_;                                             // everything below lies in it
-  size_t positions_ = 0;  // [positions, hidden], the first segment's vector added
+  size_t positions_ = 0;       // [positions, hidden], the first segment's vector added
+  size_t second_segment_ = 0;  // [hidden]: the second segment's vector less the first's
   Norm embeddings_norm_;
   std::vector<Layer> layers_;
+  // Of a classifier: float32 in both precisions, for both together are less than a layer's tenth.
+  Linear pooler_;      // packed for Kernels::product
+  Linear classifier_;  // as it lies in the file
 };
 
 // What one thread needs to run a model: buffers for a chunk and handles. Used by one thread at a
@@ -97,9 +103,10 @@ class BertRunner {
   // `model` must outlive the runner. kInternal if memory or oneDNN fails.
   static Result<std::unique_ptr<BertRunner>> make(const BertModel& model);
 
-  // Writes one pooled vector per row to `out` [rows.size(), model.width()]. kInvalid, and nothing
-  // computed, if a row is empty, longer than model.tokens_max() or has an id outside the
-  // vocabulary; the message says which row.
+  // Writes one pooled vector per row, or a classifier's logits, to `out` [rows.size(),
+  // model.width()]. A row is as EngineJob has it. kInvalid, and nothing computed, if a row is
+  // empty, longer than model.tokens_max() or has an id outside the vocabulary, or a second segment
+  // that the model has not; the message says which row.
   Result<Done> embed(std::span<const std::span<const int32_t>> rows, float* out);
 
  private:
@@ -117,6 +124,7 @@ class BertRunner {
   void attend(std::span<const std::span<const int32_t>> rows);
   void norm(const BertModel::Norm& norm, size_t tokens);
   void pool(std::span<const std::span<const int32_t>> rows, float* out) const;
+  void classify(std::span<const std::span<const int32_t>> rows, float* out);
 
   const BertModel& model_;
   std::array<std::unique_ptr<GemmCaller>, BertModel::kProducts> callers_;  // null without oneDNN
@@ -126,6 +134,8 @@ class BertRunner {
   void* qkv_ = nullptr;             // [chunk rows, 3 * hidden] T
   void* context_ = nullptr;         // [chunk rows, hidden] T
   void* intermediate_ = nullptr;    // [chunk rows, intermediate] T
+  float* firsts_ = nullptr;         // [chunk rows, hidden], first tokens; null without a head
+  float* pooled_ = nullptr;         // [chunk rows, hidden]; null without a head
   void* gemm_scratch_ = nullptr;
   void* attention_scratch_ = nullptr;
 };

@@ -21,6 +21,13 @@ class Finder {
   LinearTensors linear(const std::string& name, uint64_t outputs, uint64_t inputs) {
     return {find(name + ".weight", {outputs, inputs}), find(name + ".bias", {outputs})};
   }
+  // What stands beside the encoder, and so has no prefix.
+  LinearTensors head(const std::string& name, uint64_t outputs, uint64_t inputs) {
+    const std::string weight = name + ".weight";
+    const std::string bias = name + ".bias";
+    return {check(weight, file_.find(weight), {outputs, inputs}),
+            check(bias, file_.find(bias), {outputs})};
+  }
   // Checkpoints converted from TensorFlow call scale and shift gamma and beta.
   NormTensors norm(const std::string& name, uint64_t width) {
     const bool old_names = file_.find(prefix_ + name + ".gamma") != nullptr;
@@ -75,6 +82,10 @@ Result<BertTensors> find_bert_tensors(const SafetensorsFile& file, const BertCon
     layer.output = finder.linear(at + "output.dense", hidden, intermediate);
     layer.output_norm = finder.norm(at + "output.LayerNorm", hidden);
     tensors.layers.push_back(layer);
+  }
+  if (config.labels != 0) {
+    tensors.pooler = finder.linear("pooler.dense", hidden, hidden);
+    tensors.classifier = finder.head("classifier", config.labels, hidden);
   }
   if (finder.failure()) return *finder.failure();
   return tensors;

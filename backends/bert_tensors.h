@@ -20,7 +20,8 @@ struct BertConfig {
   uint32_t intermediate = 0;  // width between the two products of the feed-forward part
   uint32_t vocabulary = 0;
   uint32_t positions = 0;  // longest sequence the position table has rows for
-  uint32_t types = 0;      // segments; only the first is used
+  uint32_t types = 0;      // segments; the first two are used
+  uint32_t labels = 0;     // of a classifier; 0: there is no head, the model is an encoder
   float layer_norm_epsilon = 1e-12F;
 
   uint32_t head_width() const { return hidden / heads; }
@@ -50,11 +51,14 @@ struct BertTensors {
   const TensorView* types = nullptr;      // [types, hidden]
   NormTensors embeddings_norm;
   std::vector<BertLayerTensors> layers;
+  // Of a classifier; null else.
+  LinearTensors pooler;      // [hidden, hidden], on the first token's vector, before a tanh
+  LinearTensors classifier;  // [labels, hidden], on what that gives
 };
 
-// Finds every tensor `config` asks for in `file`, with or without the prefix "bert.". Tensors it
-// does not need (pooler, heads, position ids) are ignored. kInvalid, naming tensor and file, if one
-// is missing, has another shape or is not F32, F16 or BF16.
+// Finds every tensor `config` asks for in `file`, with or without the prefix "bert." (which the
+// classifier's never have). Tensors it does not need (heads, position ids) are ignored. kInvalid,
+// naming tensor and file, if one is missing, has another shape or is not F32, F16 or BF16.
 Result<BertTensors> find_bert_tensors(const SafetensorsFile& file, const BertConfig& config);
 
 }  // namespace sluice

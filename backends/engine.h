@@ -16,15 +16,21 @@ namespace sluice {
 // Names one call (one batch in flight); the caller chooses it, unique while the call runs.
 using CallId = uint64_t;
 
-// One batch for an engine. A row is what the engine's model eats: int32 token ids with special
-// tokens (BERT engines), or the bytes of the text (echo engine).
+// Marks a token of the second text of a pair (token type 1) in a row of a BERT engine. Rows without
+// it are all of the first segment, and cost no second look at their tokens.
+inline constexpr int32_t kSecondSegment = int32_t{1} << 30;
+
+// One batch for an engine. A row is what the engine's model eats: one int32 per token, special
+// tokens included, its id, with kSecondSegment added where that holds (BERT engines); or the bytes
+// of the text (echo engine).
 struct EngineJob {
   CallId call = 0;
   std::vector<Slice> rows;
 };
 
-// What became of an EngineJob: one output per row in the same order (float32 vectors of the
-// model's width), or one Error for all.
+// What became of an EngineJob: one output per row in the same order, or one Error for all. An
+// output is float32: an encoder's vector, of the model's width, or a classifier's logits, one per
+// label, before any sigmoid or softmax.
 struct EngineDone {
   CallId call = 0;
   Result<std::vector<Slice>> outputs = Error{};

@@ -16,7 +16,7 @@ namespace sluice {
 namespace {
 
 // The probe's texts: short and long, drawn from the whole vocabulary, which is harder on rounding
-// than words that go together.
+// than words that go together. Classifiers get them as pairs, if they know pairs.
 constexpr size_t kProbeLengths[] = {3, 9, 17, 33, 64, 128};
 constexpr uint64_t kProbeSeed = 1;
 
@@ -33,6 +33,8 @@ Probe make_probe(const BertModel& model) {
     for (int32_t& id : row) {
       id = static_cast<int32_t>(random.between(0, int64_t{model.config().vocabulary} - 1));
     }
+    if (model.config().labels == 0 || model.config().types < 2) continue;
+    for (size_t i = row.size() / 2; i < row.size(); ++i) row[i] |= kSecondSegment;
   }
   probe.views.assign(probe.rows.begin(), probe.rows.end());
   return probe;
@@ -63,6 +65,16 @@ double smallest_cosine(const std::vector<float>& a, const std::vector<float>& b,
     smallest = cosine > smallest ? smallest : (std::isnan(cosine) ? -1.0 : cosine);
   }
   return smallest;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    // A NaN is the worst of all.
+    largest = difference <= largest ? largest : (std::isnan(difference) ? HUGE_VAL : difference);
+  }
+  return largest;
 }
 
 void lower_priority(int nice) {
@@ -116,10 +128,19 @@ Result<Done> CpuEngine::choose() {
   if (!exact_vectors.ok()) return exact_vectors.error();
   const Result<std::vector<float>> low_vectors = run_probe(*low.value(), probe);
   if (!low_vectors.ok()) return low_vectors.error();
-  probe_cosine_ =
-      smallest_cosine(exact_vectors.value(), low_vectors.value(), exact.value()->width());
-  model_ = std::move(*probe_cosine_ >= kProbeCosineMin ? low : exact).value();
+  const bool good = agree(exact_vectors.value(), low_vectors.value(), exact.value()->width());
+  model_ = std::move(good ? low : exact).value();
   return Done{};
+}
+
+bool CpuEngine::agree(const std::vector<float>& exact, const std::vector<float>& low,
+                      size_t width) {
+  if (folder_.config.labels != 0) {
+    probe_logit_difference_ = largest_difference(exact, low);
+    return *probe_logit_difference_ <= kProbeLogitDifferenceMax;
+  }
+  probe_cosine_ = smallest_cosine(exact, low, width);
+  return *probe_cosine_ >= kProbeCosineMin;
 }
 
 Result<Done> CpuEngine::start() {

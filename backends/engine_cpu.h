@@ -27,6 +27,8 @@ namespace sluice {
 
 // The smallest cosine between bfloat16 and float32 vectors with which kAuto takes bfloat16.
 inline constexpr double kProbeCosineMin = 0.9999;
+// The same of a classifier: the largest difference of a logit.
+inline constexpr double kProbeLogitDifferenceMax = 0.05;
 
 // What a CpuEngine is made with.
 struct CpuEngineOptions {
@@ -38,7 +40,8 @@ struct CpuEngineOptions {
   std::function<Instant()> now;
 };
 
-// Rows are int32 token ids with special tokens; outputs are float32 vectors of width().
+// Rows and outputs are those of BERT engines as EngineJob and EngineDone have them; an output is
+// width() numbers.
 class CpuEngine final : public Engine {
  public:
   // Packs the weights, chooses the precision, starts the workers and runs each once, so that the
@@ -56,14 +59,18 @@ class CpuEngine final : public Engine {
   size_t tokens_max() const { return model_->tokens_max(); }
   Precision precision() const { return model_->precision(); }
   // The smallest cosine between bfloat16 and float32 vectors that the probe saw; nothing if there
-  // was no probe.
+  // was no probe, or the model is a classifier.
   std::optional<double> probe_cosine() const { return probe_cosine_; }
+  // The largest difference between a classifier's logits in bfloat16 and float32 that the probe
+  // saw; nothing if there was no probe, or the model is an encoder.
+  std::optional<double> probe_logit_difference() const { return probe_logit_difference_; }
 
  private:
   struct Worker;
   explicit CpuEngine(ModelFolder folder, CpuEngineOptions options, EngineSink done);
   Result<Done> load();
   Result<Done> choose();
+  bool agree(const std::vector<float>& exact, const std::vector<float>& low, size_t width);
   Result<Done> start();
   void work(Worker& worker);
   EngineDone answer(Worker& worker, const EngineJob& job) const;
@@ -75,6 +82,7 @@ class CpuEngine final : public Engine {
   uint32_t slots_ = 0;
   std::unique_ptr<BertModel> model_;
   std::optional<double> probe_cosine_;
+  std::optional<double> probe_logit_difference_;
 
   WorkQueue<EngineJob> jobs_;
   std::atomic<uint32_t> warming_ = 0;  // workers that have not run their first batch

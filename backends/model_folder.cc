@@ -2,93 +2,21 @@
 #include "backends/model_folder.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <utility>
 
-#include "base/chunk.h"
-#include "base/json.h"
+#include "backends/json_file.h"
 
 namespace sluice {
 namespace {
 
-// Configuration files have a few kilobytes; a larger one is not what its name says.
-constexpr std::streamsize kFileBytesMax = 1 << 20;
 // Limits far above any BERT, low enough that no product of two of them overflows 64 bits.
 constexpr int64_t kLayersMax = 1000;
 constexpr int64_t kWidthMax = 1 << 16;
 constexpr int64_t kTableMax = 1 << 24;
 // The kernels work on 32 columns at a time.
 constexpr uint32_t kColumnStep = 32;
-
-// One JSON object read from a file, with the questions asked of it here.
-class JsonFile {
- public:
-  // Nothing if there is no such file.
-  static Result<std::optional<JsonFile>> read(std::string path) {
-    std::ifstream stream(path, std::ios::binary | std::ios::ate);
-    if (!stream) return std::optional<JsonFile>();
-    const std::streamsize size = stream.tellg();
-    if (size < 0 || size > kFileBytesMax) {
-      return Error{Code::kInvalid, path + ": larger than a configuration file may be"};
-    }
-    stream.seekg(0);
-    JsonFile file;
-    file.path_ = std::move(path);
-    file.text_ =
-        Slice(ChunkRef::make(static_cast<size_t>(size), [&](char* to) { stream.read(to, size); }));
-    if (!stream) return Error{Code::kInvalid, file.path_ + ": cannot be read"};
-    const Result<JsonView> root = parse_json(file.text_);
-    if (!root.ok()) return Error{Code::kInvalid, file.path_ + ": " + root.error().message};
-    file.root_ = root.value();
-    return std::optional<JsonFile>(std::move(file));
-  }
-
-  const std::string& path() const { return path_; }
-  JsonView root() const { return *root_; }
-  Error error(std::string_view field, const std::string& what) const {
-    return Error{Code::kInvalid, path_ + ": '" + std::string(field) + "' " + what};
-  }
-  std::optional<JsonView> member(std::string_view field) const {
-    return root_->is(JsonType::kObject) ? root_->member(field) : std::nullopt;
-  }
-  std::optional<std::string> text(std::string_view field) const {
-    const auto value = member(field);
-    if (!value || !value->is(JsonType::kString)) return std::nullopt;
-    return value->text();
-  }
-  bool is_true(std::string_view field) const {
-    const auto value = member(field);
-    return value && value->is(JsonType::kBool) && value->boolean();
-  }
-  std::optional<int64_t> integer(std::string_view field) const {
-    const auto value = member(field);
-    if (!value || !value->is(JsonType::kNumber)) return std::nullopt;
-    return value->integer();
-  }
-  // An integer in [1, max], or the error that says so.
-  Result<uint32_t> count(std::string_view field, int64_t max) const {
-    const auto value = integer(field);
-    if (!value || *value < 1 || *value > max) {
-      return error(field, "must be a whole number from 1 to " + std::to_string(max));
-    }
-    return static_cast<uint32_t>(*value);
-  }
-
- private:
-  JsonFile() = default;
-  std::string path_;
-  Slice text_;
-  std::optional<JsonView> root_;
-};
-
-Result<JsonFile> read_required(const std::string& path) {
-  Result<std::optional<JsonFile>> file = JsonFile::read(path);
-  if (!file.ok()) return file.error();
-  if (!file.value()) return Error{Code::kNotFound, path + ": not found"};
-  return std::move(*file.value());
-}
 
 // What config.json may say only in one way.
 Result<Done> check_kind(const JsonFile& file) {
@@ -153,9 +81,9 @@ Result<BertConfig> read_config(const JsonFile& file) {
 
 // What modules.json lists; the defaults are those of a folder without one.
 struct Modules {
+  bool listed = false;
   std::string transformer_path;
   std::optional<std::string> pooling_path = "1_Pooling";
-  bool pooling_required = false;
   bool normalize = true;
 };
 
@@ -167,7 +95,7 @@ Result<Modules> read_modules(const std::string& folder) {
   if (!file.root().is(JsonType::kArray)) {
     return Error{Code::kInvalid, file.path() + ": must be a list"};
   }
-  Modules modules{{}, std::nullopt, true, false};
+  Modules modules{true, {}, std::nullopt, false};
   std::optional<Error> failure;
   file.root().for_each_item([&](JsonView item) {
     const bool object = item.is(JsonType::kObject);
@@ -190,16 +118,18 @@ Result<Modules> read_modules(const std::string& folder) {
     return !failure;
   });
   if (failure) return *failure;
-  if (!modules.pooling_path) return file.error("type", "lists no Pooling module");
   return modules;
 }
 
 Result<Pooling> read_pooling(const std::string& folder, const Modules& modules) {
+  if (!modules.pooling_path) {
+    return Error{Code::kInvalid, folder + "/modules.json: 'type' lists no Pooling module"};
+  }
   const std::string path = folder + "/" + *modules.pooling_path + "/config.json";
   Result<std::optional<JsonFile>> read = JsonFile::read(path);
   if (!read.ok()) return read.error();
   if (!read.value()) {
-    if (modules.pooling_required) return Error{Code::kNotFound, path + ": not found"};
+    if (modules.listed) return Error{Code::kNotFound, path + ": not found"};
     return Pooling::kMean;
   }
   const JsonFile& file = *read.value();
@@ -268,6 +198,48 @@ Result<CutSizes> read_cut_sizes(const JsonFile& file, uint32_t hidden) {
   return cut;
 }
 
+// The prompts, which count as part of the text: a model that leaves them out of its pooling can be
+// asked without one only.
+Result<Prompts> read_counted_prompts(const std::string& folder, const Modules& modules) {
+  Result<Prompts> prompts = read_prompts(folder);
+  if (!prompts.ok() || prompts.value().by_name.empty()) return prompts;
+  const std::string path = folder + "/" + modules.pooling_path.value_or("") + "/config.json";
+  const Result<std::optional<JsonFile>> pooling = JsonFile::read(path);
+  if (!pooling.ok()) return pooling.error();
+  if (!pooling.value() || !pooling.value()->member("include_prompt") ||
+      pooling.value()->is_true("include_prompt"))
+    return prompts;
+  if (prompts.value().usual.empty()) return Prompts{};
+  return pooling.value()->error("include_prompt",
+                                "must be true where config_sentence_transformers.json has a "
+                                "default prompt");
+}
+
+// What config.json says of the model, and what modules.json and its neighbours make of it.
+Result<Done> read_kind(const JsonFile& file, const Modules& modules, ModelFolder& folder) {
+  Result<BertConfig> config = read_config(file);
+  if (!config.ok()) return config.error();
+  folder.config = config.value();
+  if (!modules.listed || !modules.pooling_path) {
+    Result<ClassifierHead> head = read_classifier_head(file);
+    if (!head.ok()) return head.error();
+    folder.head = std::move(head).value();
+    folder.config.labels = static_cast<uint32_t>(folder.head.labels.size());
+  }
+  folder.normalize = modules.normalize;
+  if (folder.config.labels != 0) return Done{};
+  const Result<Pooling> pooling = read_pooling(folder.path, modules);
+  if (!pooling.ok()) return pooling.error();
+  folder.pooling = pooling.value();
+  Result<CutSizes> cut = read_cut_sizes(file, folder.config.hidden);
+  if (!cut.ok()) return cut.error();
+  folder.cut = std::move(cut).value();
+  Result<Prompts> prompts = read_counted_prompts(folder.path, modules);
+  if (!prompts.ok()) return prompts.error();
+  folder.prompts = std::move(prompts).value();
+  return Done{};
+}
+
 }  // namespace
 
 Result<ModelFolder> read_model_folder(const std::string& path) {
@@ -276,28 +248,22 @@ Result<ModelFolder> read_model_folder(const std::string& path) {
   std::string model = path;
   if (!modules.value().transformer_path.empty()) model += "/" + modules.value().transformer_path;
 
-  const Result<JsonFile> file = read_required(model + "/config.json");
+  const Result<JsonFile> file = JsonFile::read_required(model + "/config.json");
   if (!file.ok()) return file.error();
-  const Result<BertConfig> config = read_config(file.value());
-  if (!config.ok()) return config.error();
-  const Result<Pooling> pooling = read_pooling(path, modules.value());
-  if (!pooling.ok()) return pooling.error();
-  const Result<uint32_t> tokens_max = read_tokens_max(model, config.value().positions);
+  ModelFolder folder;
+  folder.path = path;
+  const Result<Done> kind = read_kind(file.value(), modules.value(), folder);
+  if (!kind.ok()) return kind.error();
+  const Result<uint32_t> tokens_max = read_tokens_max(model, folder.config.positions);
   if (!tokens_max.ok()) return tokens_max.error();
+  folder.tokens_max = tokens_max.value();
   Result<SafetensorsFile> weights = SafetensorsFile::open(model + "/model.safetensors");
   if (!weights.ok()) return weights.error();
-  Result<BertTensors> tensors = find_bert_tensors(weights.value(), config.value());
+  folder.weights = std::move(weights).value();
+  Result<BertTensors> tensors = find_bert_tensors(folder.weights, folder.config);
   if (!tensors.ok()) return tensors.error();
-  const Result<CutSizes> cut = read_cut_sizes(file.value(), config.value().hidden);
-  if (!cut.ok()) return cut.error();
-  return ModelFolder{path,
-                     config.value(),
-                     pooling.value(),
-                     modules.value().normalize,
-                     cut.value(),
-                     tokens_max.value(),
-                     std::move(weights).value(),
-                     std::move(tensors).value()};
+  folder.tensors = std::move(tensors).value();
+  return folder;
 }
 
 }  // namespace sluice

@@ -71,6 +71,8 @@ Result<std::vector<TensorView>> parse_safetensors(std::span<const std::byte> fil
 // be truncated while it is mapped: the system then ends the process on the next access.
 class SafetensorsFile {
  public:
+  // No file, and so no tensors.
+  SafetensorsFile() = default;
   // Maps the file at `path` and parses it. kNotFound if it cannot be opened, kInvalid as
   // parse_safetensors().
   static Result<SafetensorsFile> open(const std::string& path);
@@ -89,8 +91,6 @@ class SafetensorsFile {
   void release_pages() const;
 
  private:
-  SafetensorsFile() = default;
-
   std::string path_;
   std::span<const std::byte> mapping_;
   std::vector<TensorView> tensors_;
