@@ -25,6 +25,22 @@ struct Faults {
   Duration coarse = {};                      // if set, all events fall on multiples of it
 };
 
+class SimSocket;
+
+// Where a raw actor listens; it gets the connections of every loop's connect().
+struct SimPort {
+  enum class Answer { kAccept, kRefuse, kIgnore };
+  // How the next connection is met; kIgnore lets it wait for ever.
+  std::function<Answer()> answer = [] { return Answer::kAccept; };
+  std::function<void(std::unique_ptr<SimSocket>)> accept;
+};
+
+// What a name resolves to, and when.
+struct SimName {
+  std::vector<std::string> addresses;  // none: the name is not known
+  Duration after = {};
+};
+
 // Virtual time and what is to happen. Events at the same time run in an order the seed decides.
 class SimWorld {
  public:
@@ -48,6 +64,10 @@ class SimWorld {
   uint64_t steps() const { return steps_; }
 
   Faults faults;
+  // What lies outside of the loops: listeners by "host:port", and the names of hosts.
+  std::map<std::string, SimPort> ports;
+  std::map<std::string, SimName> names;
+  uint64_t names_asked = 0;
 
  private:
   struct Entry {
@@ -73,18 +93,20 @@ class SimWorld {
 
 struct Link;
 
-// The client's end of a connection.
+// The raw actor's end of a connection: a client's of a gateway, or an upstream's.
 class SimSocket {
  public:
   explicit SimSocket(SimWorld& world, std::shared_ptr<Link> link);
   ~SimSocket();
-  // What arrives; `on_end` is FIN, `on_reset` an abort by the server or a refused connection.
+  // What arrives; `on_end` is FIN, `on_reset` an abort by the other end or a refused connection.
   std::function<void(std::string_view)> on_bytes = [](std::string_view) {};
   std::function<void()> on_end = [] {};
   std::function<void()> on_reset = [] {};
   void send(std::string_view bytes);
   void finish();  // FIN
-  void reset();   // RST
+  void reset();   // RST, at once; what was sent and has not arrived is lost
+  // RST once all that was sent has arrived.
+  void reset_when_sent();
   // Bytes that the client takes off the wire at a time, and how often; for slow readers.
   void read_slowly(size_t bytes, Duration every);
 
@@ -103,6 +125,10 @@ class SimLoop final : public Loop {
   std::unique_ptr<Timer> timer(std::function<void()> callback) override;
   Result<std::unique_ptr<Listener>> listen(const Address& address, bool shared,
                                            ListenerEvents& events) override;
+  std::unique_ptr<Pending> connect(
+      const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) override;
+  std::unique_ptr<Pending> resolve(
+      const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) override;
   void wake() override;
   void on_wake(std::function<void()> handler) override { wake_handler_ = std::move(handler); }
   void on_turn(std::function<void()> handler) override { turn_handler_ = std::move(handler); }
