@@ -2,6 +2,7 @@
 #include "backends/tokenizer.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -34,6 +35,27 @@ std::optional<Error> check(const std::vector<VocabularyPiece>& pieces, uint32_t&
     size = std::max(size, static_cast<uint32_t>(piece.id) + 1);
   }
   return std::nullopt;
+}
+
+// No limit to the ids of a text.
+constexpr size_t kAll = std::numeric_limits<size_t>::max();
+
+// How many tokens of the two texts of a pair.
+struct PairLengths {
+  size_t first;
+  size_t second;
+};
+
+// What Hugging Face's LongestFirst leaves of a pair that has more than `room` tokens. The shorter
+// text keeps all of its tokens if it has at most half of the room; else each gets half, and where
+// that leaves one over, the longer one, or the second of two as long, has it.
+PairLengths longest_first(PairLengths pair, size_t room) {
+  const bool first_is_longer = pair.first > pair.second;
+  const size_t shorter = std::min(pair.first, pair.second);
+  PairLengths kept{shorter, shorter < room ? std::max(shorter, room - shorter) : shorter};
+  if (kept.first + kept.second > room) kept = {room / 2, room - room / 2};
+  if (first_is_longer) std::swap(kept.first, kept.second);
+  return kept;
 }
 
 // Takes the words of a text as they come and stops at the first id too many.
@@ -106,6 +128,7 @@ Tokenizer::Tokenizer(TokenizerSpec spec, int32_t unknown, uint32_t vocabulary_si
       pieces_(std::move(spec.vocabulary), spec.prefix, unknown),
       cls_(spec.cls),
       sep_(spec.sep),
+      pair_(std::move(spec.pair)),
       vocabulary_size_(vocabulary_size),
       tokens_max_(tokens_max) {
   for (const VocabularyPiece& piece : spec.added) {
@@ -113,15 +136,65 @@ Tokenizer::Tokenizer(TokenizerSpec spec, int32_t unknown, uint32_t vocabulary_si
   }
 }
 
+void Tokenizer::append_pieces(std::string_view text, size_t count_max,
+                              std::vector<int32_t>& ids) const {
+  const size_t room = std::numeric_limits<size_t>::max() - ids.size();
+  IdSink sink{added_, pieces_, ids, ids.size() + std::min(count_max, room)};
+  WordSplitter<IdSink>(rules_, sink).split(text);
+}
+
 bool Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
   ids.push_back(cls_);
   const size_t size_max = ids.size() + tokens_max_ - 2;
-  IdSink sink{added_, pieces_, ids, size_max};
-  WordSplitter<IdSink>(rules_, sink).split(text);
+  append_pieces(text, tokens_max_ - 2, ids);
   const bool cut = ids.size() > size_max;
   if (cut) ids.resize(size_max);
   ids.push_back(sep_);
   return cut;
+}
+
+bool Tokenizer::encode(std::string_view text, Cut cut, std::vector<int32_t>& ids) const {
+  if (cut == Cut::kEnd) return encode(text, ids);
+  ids.push_back(cls_);
+  const size_t begin = ids.size();
+  append_pieces(text, kAll, ids);
+  const size_t count = ids.size() - begin;
+  const size_t room = tokens_max_ - 2;
+  const bool too_long = cut == Cut::kStart && count > room;
+  if (too_long) {
+    const auto from = ids.begin() + static_cast<ptrdiff_t>(begin);
+    ids.erase(from, from + static_cast<ptrdiff_t>(count - room));
+  }
+  ids.push_back(sep_);
+  return too_long;
+}
+
+bool Tokenizer::encode_pair(std::span<const int32_t> first, std::string_view second, Cut cut,
+                            std::vector<int32_t>& ids) const {
+  ASSERT(takes_pairs());
+  const size_t room = tokens_max_ - pair_->specials();
+  std::vector<int32_t> other;
+  // Beyond this nothing depends on how long the second text is.
+  append_pieces(second, cut == Cut::kEnd ? std::max(room, first.size()) : kAll, other);
+  std::span<const int32_t> last(other);
+  const bool too_long = cut != Cut::kUncut && first.size() + last.size() > room;
+  if (too_long) {
+    const PairLengths lengths = longest_first({first.size(), last.size()}, room);
+    const auto keep = [cut](std::span<const int32_t> text, size_t count) {
+      return cut == Cut::kEnd ? text.first(count) : text.last(count);
+    };
+    first = keep(first, lengths.first);
+    last = keep(last, lengths.second);
+  }
+  const auto put = [&ids](std::span<const int32_t> from, int32_t mark) {
+    for (const int32_t id : from) ids.push_back(id | mark);
+  };
+  put(pair_->before, 0);
+  put(first, pair_->first_mark);
+  put(pair_->between, 0);
+  put(last, pair_->second_mark);
+  put(pair_->behind, 0);
+  return too_long;
 }
 
 }  // namespace sluice

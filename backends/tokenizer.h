@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,13 @@
 #include "base/result.h"
 
 namespace sluice {
+
+// What to do with a text that is too long.
+enum class Cut {
+  kEnd,    // drop its last tokens
+  kStart,  // drop its first tokens
+  kUncut,  // keep all of it
+};
 
 // Immutable: one serves any number of threads.
 class Tokenizer {
@@ -32,6 +41,22 @@ class Tokenizer {
   // UTF-8 count as U+FFFD.
   bool encode(std::string_view text, std::vector<int32_t>& ids) const;
 
+  // The same with a choice. Any but kEnd reads a text to its end; kUncut appends all of its ids,
+  // and returns false.
+  bool encode(std::string_view text, Cut cut, std::vector<int32_t>& ids) const;
+
+  // Whether there is a template for pairs, and room for it.
+  bool takes_pairs() const { return pair_ && pair_->specials() < tokens_max_; }
+  // Appends the ids of `text`, without special tokens, at most `count_max` + one word of them.
+  void append_pieces(std::string_view text, size_t count_max, std::vector<int32_t>& ids) const;
+  // Appends the row of a pair, by the folder's template, segments marked: `first` as
+  // append_pieces() gave the whole of it, and the ids of `second`, both cut as Hugging Face's
+  // LongestFirst does: the longer one alone while that is enough, else both to about half. Returns
+  // true if something was cut. With Cut::kEnd `second` is read no further than the longer of
+  // `first` and tokens_max(). REQUIRES: takes_pairs()
+  bool encode_pair(std::span<const int32_t> first, std::string_view second, Cut cut,
+                   std::vector<int32_t>& ids) const;
+
   uint32_t tokens_max() const { return tokens_max_; }
   // One more than the highest id that encode() can give.
   uint32_t vocabulary_size() const { return vocabulary_size_; }
@@ -47,6 +72,7 @@ class Tokenizer {
   WordPiece pieces_;
   int32_t cls_;
   int32_t sep_;
+  std::optional<PairTemplate> pair_;
   uint32_t vocabulary_size_;
   uint32_t tokens_max_;
 };

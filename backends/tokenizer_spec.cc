@@ -2,122 +2,85 @@
 #include "backends/tokenizer_spec.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "backends/engine.h"
+#include "backends/file_reader.h"
 #include "base/json.h"
 
 namespace sluice {
 namespace {
 
-// Far beyond any vocabulary; a larger id is a broken file.
-constexpr int64_t kIdMax = 100'000'000;
-constexpr std::streamoff kFileBytesMax = 256 << 20;
-
-// One file, read field by field. The first thing that is wrong is kept; what is read after it does
-// not matter, since finish() then gives the error.
-class FileReader {
- public:
-  explicit FileReader(std::string path) : path_(std::move(path)) {}
-
-  // The bytes of the file, or nothing if it is not there.
-  std::optional<Slice> open();
-  // The bytes as JSON, which must be an object. An empty object after an error.
-  JsonView parse(const Slice& bytes);
-
-  // Keeps "<path>: <what>", if it is the first.
-  void fail(std::string what) {
-    if (!error_) error_ = Error{Code::kInvalid, path_ + ": " + std::move(what)};
-  }
-  // The member, or nothing if it is absent, null or not of `type` (which is an error).
-  std::optional<JsonView> optional(JsonView object, std::string_view key, JsonType type);
-  // The same, but absent or null is an error too.
-  std::optional<JsonView> required(JsonView object, std::string_view key, JsonType type);
-  bool flag(JsonView object, std::string_view key, bool otherwise);
-  std::string text(JsonView object, std::string_view key);
-  // REQUIRES: `field` names `value` for an error.
-  int32_t id(JsonView value, std::string_view field);
-  // Fails unless the member "type" of `object`, itself called `name`, is `expected`.
-  void expect_type(JsonView object, std::string_view name, std::string_view expected);
-
-  const std::optional<Error>& error() const { return error_; }
-
- private:
-  std::string path_;
-  std::optional<Error> error_;
+// One place of a template: a special token, or one of the texts.
+struct TemplateItem {
+  char kind = 's';  // s, or A or B as the file calls the texts
+  int32_t id = 0;   // of a special token
+  int64_t type = 0;
 };
 
-std::optional<Slice> FileReader::open() {
-  std::ifstream file(path_, std::ios::binary | std::ios::ate);
-  if (!file) return std::nullopt;
-  const std::streamoff size = file.tellg();
-  if (size < 0 || size > kFileBytesMax) {
-    fail("not a file of at most 256 MiB");
-    return Slice();
-  }
-  file.seekg(0);
-  Slice bytes(ChunkRef::make(static_cast<size_t>(size), [&](char* to) { file.read(to, size); }));
-  if (!file) fail("cannot be read");
-  return bytes;
+// The id of the special token called `name` in `tokens`, which says what stands for each name.
+int32_t special_id(FileReader& file, JsonView tokens, const std::string& name) {
+  const std::optional<JsonView> token = file.required(tokens, name, JsonType::kObject);
+  const std::optional<JsonView> ids =
+      token ? file.required(*token, "ids", JsonType::kArray) : std::nullopt;
+  if (ids && ids->count() != 1) file.fail("the special token " + name + " is not one id");
+  int32_t found = 0;
+  if (!ids) return found;
+  ids->for_each_item([&](JsonView id) {
+    found = file.id(id, name);
+    return true;
+  });
+  return found;
 }
 
-JsonView FileReader::parse(const Slice& bytes) {
-  if (!error_) {
-    Result<JsonView> root = parse_json(bytes);
-    if (!root.ok()) {
-      fail(root.error().message);
-    } else if (!root.value().is(JsonType::kObject)) {
-      fail("is not a JSON object");
+std::vector<TemplateItem> read_template(FileReader& file, JsonView items, JsonView tokens) {
+  std::vector<TemplateItem> all;
+  items.for_each_item([&](JsonView item) {
+    TemplateItem& read = all.emplace_back();
+    const bool object = item.is(JsonType::kObject);
+    const auto special =
+        object ? file.optional(item, "SpecialToken", JsonType::kObject) : std::optional<JsonView>();
+    const auto part =
+        object && !special ? file.required(item, "Sequence", JsonType::kObject) : special;
+    if (!part) return true;
+    const std::string name = file.text(*part, "id");
+    if (const auto type = file.optional(*part, "type_id", JsonType::kNumber))
+      read.type = type->integer().value_or(-1);
+    if (special) {
+      read.id = special_id(file, tokens, name);
     } else {
-      return root.value();
+      read.kind = name == "B" ? 'B' : 'A';
+    }
+    return true;
+  });
+  return all;
+}
+
+// Nothing unless the items are the first text, then the second, with special tokens around them, in
+// two segments at most.
+std::optional<PairTemplate> pair_of(const std::vector<TemplateItem>& items) {
+  PairTemplate pair;
+  std::string texts;
+  for (const TemplateItem& item : items) {
+    if (item.type != 0 && item.type != 1) return std::nullopt;
+    const int32_t mark = item.type == 1 ? kSecondSegment : 0;
+    if (item.kind == 's') {
+      (texts.empty()  ? pair.before
+       : texts == "A" ? pair.between
+                      : pair.behind)
+          .push_back(item.id | mark);
+    } else {
+      (texts.empty() ? pair.first_mark : pair.second_mark) = mark;
+      texts += item.kind;
     }
   }
-  return JsonView("{}");
+  return texts == "AB" ? std::optional(pair) : std::nullopt;
 }
 
-std::optional<JsonView> FileReader::optional(JsonView object, std::string_view key, JsonType type) {
-  const std::optional<JsonView> value = object.member(key);
-  if (!value || value->is(JsonType::kNull)) return std::nullopt;
-  if (value->is(type)) return value;
-  fail("the field \"" + std::string(key) + "\" is of the wrong type");
-  return std::nullopt;
-}
-
-std::optional<JsonView> FileReader::required(JsonView object, std::string_view key, JsonType type) {
-  const std::optional<JsonView> value = optional(object, key, type);
-  if (!value) fail("the field \"" + std::string(key) + "\" is missing");
-  return value;
-}
-
-bool FileReader::flag(JsonView object, std::string_view key, bool otherwise) {
-  const std::optional<JsonView> value = optional(object, key, JsonType::kBool);
-  return value ? value->boolean() : otherwise;
-}
-
-std::string FileReader::text(JsonView object, std::string_view key) {
-  const std::optional<JsonView> value = required(object, key, JsonType::kString);
-  return value ? value->text() : std::string();
-}
-
-int32_t FileReader::id(JsonView value, std::string_view field) {
-  const std::optional<int64_t> id =
-      value.is(JsonType::kNumber) ? value.integer() : std::optional<int64_t>();
-  if (id && *id >= 0 && *id <= kIdMax) return static_cast<int32_t>(*id);
-  fail("the id " + std::string(field) + " is not an integer between 0 and 100000000");
-  return 0;
-}
-
-void FileReader::expect_type(JsonView object, std::string_view name, std::string_view expected) {
-  const std::string type = text(object, "type");
-  if (type == expected) return;
-  fail(std::string(name) + ".type is \"" + type + "\", but only \"" + std::string(expected) +
-       "\" is supported");
-}
-
-// The ids that stand before and behind the text, of a TemplateProcessing or a BertProcessing.
+// What stands around the texts, of a TemplateProcessing or a BertProcessing.
 void read_post_processor(FileReader& file, JsonView post, TokenizerSpec& spec) {
   const std::string type = file.text(post, "type");
   if (type == "BertProcessing") {
@@ -129,6 +92,7 @@ void read_post_processor(FileReader& file, JsonView post, TokenizerSpec& spec) {
         return true;
       });
     }
+    spec.pair = bert_pair(spec.cls, spec.sep);
     return;
   }
   if (type != "TemplateProcessing") {
@@ -139,27 +103,22 @@ void read_post_processor(FileReader& file, JsonView post, TokenizerSpec& spec) {
   const std::optional<JsonView> single = file.required(post, "single", JsonType::kArray);
   const std::optional<JsonView> tokens = file.required(post, "special_tokens", JsonType::kObject);
   if (!single || !tokens) return;
-  std::string shape;  // one letter per item: s for a special token, a for the text
-  single->for_each_item([&](JsonView item) {
-    const std::optional<JsonView> special =
-        item.is(JsonType::kObject) ? item.member("SpecialToken") : std::nullopt;
-    shape += special ? 's' : 'a';
-    if (!special || !special->is(JsonType::kObject)) return true;
-    const std::string name = file.text(*special, "id");
-    const std::optional<JsonView> token = file.required(*tokens, name, JsonType::kObject);
-    const std::optional<JsonView> ids =
-        token ? file.required(*token, "ids", JsonType::kArray) : std::nullopt;
-    if (ids && ids->count() != 1) file.fail("the special token " + name + " is not one id");
-    if (!ids) return true;
-    ids->for_each_item([&](JsonView id) {
-      (shape == "s" ? spec.cls : spec.sep) = file.id(id, name);
-      return true;
-    });
-    return true;
-  });
-  if (shape != "sas") {
-    file.fail("post_processor.single is not one special token, the text, one special token");
+  const std::vector<TemplateItem> items = read_template(file, *single, *tokens);
+  std::string shape;
+  bool first_only = true;
+  for (const TemplateItem& item : items) {
+    shape += item.kind;
+    first_only = first_only && item.type == 0;
   }
+  if (shape != "sAs") {
+    file.fail("post_processor.single is not one special token, the text, one special token");
+    return;
+  }
+  if (!first_only) file.fail("post_processor.single has a type_id other than 0");
+  spec.cls = items[0].id;
+  spec.sep = items[2].id;
+  if (const auto pair = file.optional(post, "pair", JsonType::kArray))
+    spec.pair = pair_of(read_template(file, *pair, *tokens));
 }
 
 void read_normalizer(FileReader& file, JsonView root, TokenizerSpec& spec) {
@@ -310,6 +269,10 @@ void read_config_tokens(FileReader& file, JsonView config, TokenizerSpec& spec) 
 
 }  // namespace
 
+PairTemplate bert_pair(int32_t cls, int32_t sep) {
+  return {{cls}, {sep}, {sep | kSecondSegment}, 0, kSecondSegment};
+}
+
 Result<TokenizerSpec> read_tokenizer_spec(const std::string& folder) {
   TokenizerSpec spec;
   FileReader json(folder + "/tokenizer.json");
@@ -326,7 +289,10 @@ Result<TokenizerSpec> read_tokenizer_spec(const std::string& folder) {
   }
   const Slice config_bytes = config.open().value_or(Slice::copy_of("{}"));
   const JsonView root = config.parse(config_bytes);
-  if (!json_bytes) read_config_tokens(config, root, spec);
+  if (!json_bytes) {
+    read_config_tokens(config, root, spec);
+    spec.pair = bert_pair(spec.cls, spec.sep);
+  }
   read_config_flags(config, root, spec);
   for (const FileReader* file : {&json, &lines, &config}) {
     if (file->error()) return *file->error();

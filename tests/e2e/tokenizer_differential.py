@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares our tokenizer with the `tokenizers` package, text by text; any difference fails.
 
-usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--seed S] [--limit L]
+usage: tokenizer_differential.py TOKENIZE FOLDER [--count N] [--pairs N] [--seed S] [--limit L]
                                  [--all-code-points] [--visible]
 
 TOKENIZE is the program made of tests/tools/tokenize_main.cc; FOLDER holds tokenizer.json. The texts
 follow from the seed. A real vocabulary hides most of the normalization behind [UNK]; --visible
 repeats the comparison with every character below U+20000 as a piece, under each set of flags.
+Pairs are compared with their segments, cut at either end, at odd and even limits, the smallest too.
 Needs: pip install tokenizers==0.23.3
 """
 
@@ -200,41 +201,69 @@ def every_code_point():
             yield "q" + chr(c) + "q"
 
 
-def ours(args, folder, texts):
-    """(cut, ids) for each text, by our program."""
-    data = b"".join(struct.pack("<I", len(t)) + t for t in (x.encode() for x in texts))
-    result = subprocess.run(
-        [args.tokenize, folder, str(args.limit)], input=data, stdout=subprocess.PIPE, check=True
-    )
+SECOND_SEGMENT = 1 << 30
+
+
+def ours(args, folder, texts, limit, left):
+    """(cut, ids, segments) for each text, or pair of texts, by our program."""
+    pairs = isinstance(texts[0], tuple)
+    flat = [part for pair in texts for part in pair] if pairs else texts
+    data = b"".join(struct.pack("<I", len(t)) + t for t in (x.encode() for x in flat))
+    command = [args.tokenize, folder, str(limit)] + ["pairs"] * pairs + ["left"] * left
+    result = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True)
     lines = result.stdout.decode().splitlines()
     assert len(lines) == len(texts), (len(lines), len(texts))
-    return [(line[0] == "1", [int(x) for x in line.split()[1:]]) for line in lines]
+    for line in lines:
+        cut, *tokens = map(int, line.split())
+        yield bool(cut), [t % SECOND_SEGMENT for t in tokens], [t // SECOND_SEGMENT for t in tokens]
 
 
-def compare(args, folder, texts):
-    """Number of texts whose ids, or whether they were cut, differ; shows the first few."""
+def compare(args, folder, texts, limit=None, left=False):
+    """Number of texts, or pairs, that differ in ids, segments or in being cut; shows a few."""
+    limit = limit or args.limit
     reference = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     reference.no_padding()
-    reference.enable_truncation(args.limit)
-    return sum(
-        compare_some(args, folder, reference, texts[start : start + 10000])
-        for start in range(0, len(texts), 10000)
-    )
-
-
-def compare_some(args, folder, reference, texts):
+    reference.enable_truncation(limit, direction="left" if left else "right")
     different = 0
-    for text, theirs, (cut, ids) in zip(
-        texts, reference.encode_batch(texts), ours(args, folder, texts)
-    ):
-        if ids == theirs.ids and cut == bool(theirs.overflowing):
-            continue
-        different += 1
-        if different <= 5:
-            print(
-                "DIFFERENT: %s\n  tokenizers %s %s\n  ours       %s %s"
-                % (json.dumps(text), bool(theirs.overflowing), theirs.ids, cut, ids)
+    for start in range(0, len(texts), 10000):
+        some = texts[start : start + 10000]
+        for text, theirs, mine in zip(
+            some, reference.encode_batch(some), ours(args, folder, some, limit, left)
+        ):
+            expected = (bool(theirs.overflowing), theirs.ids, theirs.type_ids)
+            if mine == expected:
+                continue
+            different += 1
+            if different <= 5:
+                print(
+                    "DIFFERENT at %d%s: %s\n  tokenizers %s\n  ours       %s"
+                    % (limit, " left" if left else "", json.dumps(text), expected, mine)
+                )
+    return different
+
+
+def compare_pairs(args, make):
+    """args.pairs pairs, spread over limits and both ends to cut at, and single texts cut left."""
+    limits = [args.limit, args.limit - 1, 33, 32, 11, 10, 6, 5, 4]
+    different = 0
+    for i in range(2 * len(limits)):
+        limit = limits[i // 2]
+        half = max(limit // 2, 4)
+        texts = []
+        for _ in range(args.pairs // (2 * len(limits)) + 1):
+            kind = make.random.randrange(4)
+            texts.append(
+                (make.text(), make.text())
+                if kind == 0
+                else (make.edge(half), make.edge(half + make.random.randrange(3)))
+                if kind == 1
+                else (make.edge(limit + make.random.randrange(6)), make.edge(limit))
+                if kind == 2
+                else make.random.sample([make.edge(half // 2), make.edge(limit)], 2)
             )
+        texts = [tuple(pair) for pair in texts]
+        different += compare(args, args.folder, texts, limit, left=i % 2 == 1)
+        different += compare(args, args.folder, [a for a, _ in texts], limit, left=True)
     return different
 
 
@@ -274,6 +303,7 @@ def main():
     parser.add_argument("tokenize")
     parser.add_argument("folder")
     parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--pairs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=256)
     parser.add_argument("--all-code-points", action="store_true")
@@ -285,7 +315,8 @@ def main():
     different = compare(args, args.folder, texts)
     if args.visible:
         different += compare_visible(args, texts)
-    print("%d texts compared, %d different" % (len(texts), different))
+    different += compare_pairs(args, make)
+    print("%d texts and %d pairs compared, %d different" % (len(texts), args.pairs, different))
     sys.exit(1 if different else 0)
 
 

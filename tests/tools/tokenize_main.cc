@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenize FOLDER TOKENS_MAX: reads texts from standard input, each as its length in bytes (32
-// bits, little-endian) and its bytes, and writes one line per text: 1 if it was cut, else 0, then
-// its ids. The other half of tests/e2e/tokenizer_differential.py.
+// tokenize FOLDER TOKENS_MAX [pairs] [left]: reads texts from standard input, each as its length in
+// bytes (32 bits, little-endian) and its bytes, and writes one line per text: 1 if it was cut, else
+// 0, then its tokens as an engine gets them. With `pairs` two texts give one line; with `left` they
+// are cut at their start. The other half of tests/e2e/tokenizer_differential.py.
 
 #include <array>
 #include <charconv>
@@ -24,27 +25,50 @@ int fail(const std::string& why) {
   return 1;
 }
 
+// The next text of standard input; false at its end, or if it is not whole.
+bool read_text(std::string& text) {
+  std::array<unsigned char, 4> head;
+  if (!read_exactly(reinterpret_cast<char*>(head.data()), head.size())) return false;
+  text.resize(static_cast<size_t>(head[0]) | static_cast<size_t>(head[1]) << 8 |
+              static_cast<size_t>(head[2]) << 16 | static_cast<size_t>(head[3]) << 24);
+  return read_exactly(text.data(), text.size());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return fail("usage: tokenize FOLDER TOKENS_MAX");
+  if (argc < 3) return fail("usage: tokenize FOLDER TOKENS_MAX [pairs] [left]");
   uint32_t tokens_max = 0;
   const std::string_view number = argv[2];
   std::from_chars(number.data(), number.data() + number.size(), tokens_max);
-  const auto tokenizer = sluice::Tokenizer::load(argv[1], tokens_max);
-  if (!tokenizer.ok()) return fail(tokenizer.error().message);
+  bool pairs = false;
+  sluice::Cut cut = sluice::Cut::kEnd;
+  for (int i = 3; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    pairs = pairs || word == "pairs";
+    if (word == "left") cut = sluice::Cut::kStart;
+  }
+  const auto loaded = sluice::Tokenizer::load(argv[1], tokens_max);
+  if (!loaded.ok()) return fail(loaded.error().message);
+  const sluice::Tokenizer& tokenizer = *loaded.value();
+  if (pairs && !tokenizer.takes_pairs()) return fail("there is no template for pairs, or no room");
 
-  std::array<unsigned char, 4> head;
-  std::vector<int32_t> ids;
+  std::vector<int32_t> first;
+  std::vector<int32_t> tokens;
   std::string text;
-  std::string line;
-  while (read_exactly(reinterpret_cast<char*>(head.data()), head.size())) {
-    text.resize(static_cast<size_t>(head[0]) | static_cast<size_t>(head[1]) << 8 |
-                static_cast<size_t>(head[2]) << 16 | static_cast<size_t>(head[3]) << 24);
-    if (!read_exactly(text.data(), text.size())) return fail("the last text is not whole");
-    ids.clear();
-    line = tokenizer.value()->encode(text, ids) ? "1" : "0";
-    for (const int32_t id : ids) line += " " + std::to_string(id);
+  while (read_text(text)) {
+    tokens.clear();
+    bool was_cut = false;
+    if (pairs) {
+      first.clear();
+      tokenizer.append_pieces(text, SIZE_MAX, first);
+      if (!read_text(text)) return fail("the last pair is not whole");
+      was_cut = tokenizer.encode_pair(first, text, cut, tokens);
+    } else {
+      was_cut = tokenizer.encode(text, cut, tokens);
+    }
+    std::string line = was_cut ? "1" : "0";
+    for (const int32_t token : tokens) line += " " + std::to_string(token);
     line += "\n";
     std::fwrite(line.data(), 1, line.size(), stdout);
   }
