@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that Sluice needs and that are not there yet; calls apt-get only if
-# something is missing. Works as root or with sudo.
+# something is missing. Works as root or with sudo. For the tests, nvcc too, into build/nvcc, if there
+# is none.
 #
 #   scripts/setup.sh            to build and to test
 #   scripts/setup.sh --build    to build and run only
@@ -54,7 +55,11 @@ while read -r group package _; do
   status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
   [[ $status == installed ]] || missing+=("$package")
 done <<<"$packages"
+get_nvcc() {
+  [[ " $groups " != *" test "* ]] || "$(dirname "$0")/get_nvcc.sh"
+}
 if [[ ${#missing[@]} -eq 0 ]]; then
+  get_nvcc
   exit 0
 fi
 
@@ -75,7 +80,9 @@ known() { apt-cache policy "${missing[@]}" 2>/dev/null | grep -c 'Candidate: [^(
 
 # The package lists are fetched only if they do not know what is missing, or are out of date.
 if [[ $(known) -eq ${#missing[@]} ]] && install_missing; then
+  get_nvcc
   exit 0
 fi
 "${as_root[@]}" apt-get update --quiet=2 </dev/null
 install_missing
+get_nvcc
