@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that Sluice needs and that are not there yet; calls apt-get only if
-# something is missing. Works as root or with sudo. For the tests, nvcc too, into build/nvcc, if there
-# is none.
+# something is missing. Works as root or with sudo. For the tests also nvcc, into build/nvcc, if
+# there is none.
 #
 #   scripts/setup.sh            to build and to test
 #   scripts/setup.sh --build    to build and run only
