@@ -44,12 +44,7 @@ Result<Loaded> load_bert(const ModelConfig& model, const BackendConfig& backend,
   Result<ModelFolder> folder = read_model_folder(backend.path);
   if (!folder.ok()) return folder.error();
   const ModelFolder& read = folder.value();
-  EmbeddedBertOptions options{.name = model.name,
-                              .width = static_cast<uint32_t>(read.config.hidden),
-                              .tokens_max = read.tokens_max,
-                              .on_too_long = model.on_too_long,
-                              .dimensions = read.cut.sizes,
-                              .dimensions_any = read.cut.any};
+  EmbeddedBertOptions options = EmbeddedBertOptions::of(read, model.name, model.on_too_long);
   Result<std::unique_ptr<const Tokenizer>> tokenizer =
       Tokenizer::load(backend.path, read.tokens_max);
   if (!tokenizer.ok()) return tokenizer.error();
