@@ -103,7 +103,7 @@ void Core::State::board(Call& call, const Share& share, std::vector<CallRow>& ro
   ++call.waiters;
   for (uint32_t i = share.first; i < share.first + share.count; ++i) {
     const Row& row = live.request.rows[i];
-    rows.push_back({live.request.id, i, row.payload, row.wire});
+    rows.push_back({live.request.id, i, row.payload, row.wire, row.flags});
   }
   if (!share.last) return;
   live.pieces.back()->index = piece.index;

@@ -37,6 +37,9 @@ struct Row {
   Slice payload;        // for engines: token ids or text; empty where the model has no engine
   Slice wire = {};      // for upstreams: the item as backends/operation.h says; may be empty
   uint32_t tokens = 0;  // what it costs of a token budget; 0 where tokens are not counted
+  // For the codec that writes calls: what the caller would rather get. Not in the key, since either
+  // form can be made of the other.
+  uint8_t flags = 0;
 };
 
 // How Output::bytes are to be read.
@@ -143,6 +146,7 @@ struct CallRow {
   uint32_t index = 0;  // its place in Request::rows
   Slice payload;
   Slice wire = {};
+  uint8_t flags = 0;
 };
 
 // What the core decides.
