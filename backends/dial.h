@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/tls.h"
 
 namespace sluice {
 
@@ -28,18 +29,7 @@ struct Origin {
 // information, a query or a fragment.
 Result<Origin> parse_origin(std::string_view url);
 
-// How a TLS connection is verified and presented.
-struct TlsOptions {
-  bool verify = true;
-  std::string ca_file;           // PEM; empty: the system's
-  std::string certificate_file;  // PEM, of the client; empty: none
-  std::string key_file;          // PEM
-  std::string server_name;       // for SNI and verification; empty: the origin's host
-};
-
-class TlsContext;  // base/tls.h
-
-// Counts what it holds; ends when destroyed, which cancels dials under way.
+// Makes connections for one loop. Dials must be over or cancelled before it is destroyed.
 class Dialer {
  public:
   struct Options {

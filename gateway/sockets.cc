@@ -93,6 +93,20 @@ Result<int> open_listener(const Address& address, bool shared) {
   return Error{Code::kUnavailable, "cannot listen on " + to_text(address) + ": " + reason};
 }
 
+Result<int> open_connection(const Address& address, PeerAddress& peer) {
+  SocketAddress where;
+  if (!parse(address, where))
+    return Error{Code::kInvalid, "'" + address.host + "' is not an IPv4 or IPv6 address"};
+  read_peer(where.storage, peer);
+  const int fd = socket(where.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && turn_on(fd, IPPROTO_TCP, TCP_NODELAY) &&
+      (connect(fd, where.get(), where.size) == 0 || errno == EINPROGRESS))
+    return fd;
+  const std::string reason = std::generic_category().message(errno);
+  if (fd >= 0) close(fd);
+  return Error{Code::kUnavailable, reason};
+}
+
 Address local_address(int fd) {
   SocketAddress where;
   where.size = sizeof(where.storage);

@@ -29,6 +29,11 @@ std::string to_text(const PeerAddress& peer);
 // reason for everything else; nothing stays open then.
 Result<int> open_listener(const Address& address, bool shared);
 
+// Begins to connect to `address`: the descriptor becomes writable when it is decided, and SO_ERROR
+// then says how. kInvalid if the host is not an address literal, kUnavailable with the system's
+// reason if it fails at once. `peer` is written on success.
+Result<int> open_connection(const Address& address, PeerAddress& peer);
+
 // Where the listening socket `fd` really is.
 Address local_address(int fd);
 

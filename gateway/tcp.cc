@@ -47,6 +47,15 @@ std::unique_ptr<TcpStream> TcpStream::open(UvLoop::Impl& loop, int fd, const Pee
   return stream;
 }
 
+std::unique_ptr<TcpStream> TcpStream::adopt(UvLoop::Impl& loop, Watch& watch, int fd,
+                                            const PeerAddress& peer) {
+  std::unique_ptr<TcpStream> stream(new TcpStream(loop, fd, peer));
+  stream->watch_ = &watch;
+  hand_over(watch, *stream);
+  watch_for(watch, stream->watching_);
+  return stream;
+}
+
 TcpStream::~TcpStream() {
   loop_.forget(*this);
   --loop_.owned;

@@ -19,6 +19,10 @@ class TcpStream final : public Stream, Watched, Sender {
   // Takes the connected, non-blocking descriptor `fd` and begins to read. Null if the system cannot
   // watch one more descriptor (errno says why); `fd` is closed then.
   static std::unique_ptr<TcpStream> open(UvLoop::Impl& loop, int fd, const PeerAddress& peer);
+  // Takes the connected descriptor `fd` that `watch` watches already, for what events does not
+  // matter, and begins to read.
+  static std::unique_ptr<TcpStream> adopt(UvLoop::Impl& loop, Watch& watch, int fd,
+                                          const PeerAddress& peer);
   ~TcpStream() override;
 
   void set_events(StreamEvents* events) override { events_ = events; }

@@ -40,6 +40,8 @@ struct Watch;
 // Replaces the events waited for. Errors are told too, unless `events` is zero. Costs up to three
 // system calls.
 void watch_for(Watch& watch, int events);
+// From now on `owner` is told.
+void hand_over(Watch& watch, Watched& owner);
 // Closes the descriptor now; the owner hears no more.
 void close_watch(Watch* watch);
 // Whether close_watch() was called: how an owner's function that called out learns, from a Watch it

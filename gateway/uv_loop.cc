@@ -11,9 +11,11 @@
 #include <system_error>
 
 #include "base/assert.h"
+#include "gateway/connector.h"
 #include "gateway/sockets.h"
 #include "gateway/tcp.h"
 #include "gateway/uv_impl.h"
+#include "gateway/uv_resolve.h"
 
 namespace sluice {
 namespace {
@@ -42,6 +44,8 @@ void watch_for(Watch& watch, int events) {
   };
   ASSERT(uv_poll_start(&watch.poll, events, on_poll) == 0);
 }
+
+void hand_over(Watch& watch, Watched& owner) { watch.owner = &owner; }
 
 bool is_closed(const Watch& watch) { return watch.owner == nullptr; }
 
@@ -308,6 +312,16 @@ Result<std::unique_ptr<Listener>> UvLoop::listen(const Address& address, bool sh
   if (listener != nullptr) return listener;
   return Error{Code::kUnavailable, "cannot watch the socket of " + to_text(address) + ": " +
                                        std::generic_category().message(errno)};
+}
+
+std::unique_ptr<Pending> UvLoop::connect(
+    const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) {
+  return std::make_unique<Connector>(*impl_, address, std::move(done));
+}
+
+std::unique_ptr<Pending> UvLoop::resolve(
+    const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) {
+  return std::make_unique<UvResolve>(*impl_, impl_->handles->loop, host, std::move(done));
 }
 
 void UvLoop::wake() { impl_->wake(); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// UvLoop: the real world as one thread sees it, on libuv. Its .cc is the only user of libuv and the
-// only reader of the clock in the program.
+// UvLoop: the real world as one thread sees it, on libuv. Its .cc and uv_resolve are the only users
+// of libuv, and it is the only reader of the clock in the program.
 //
 // What it costs: a request on a kept-alive connection is one recv and one send, plus a share of one
 // epoll_wait; read interest stays on, and bytes are sent once, at the end of the turn, whatever
@@ -53,6 +53,10 @@ class UvLoop final : public Loop {
   std::unique_ptr<Timer> timer(std::function<void()> callback) override;
   Result<std::unique_ptr<Listener>> listen(const Address& address, bool shared,
                                            ListenerEvents& events) override;
+  std::unique_ptr<Pending> connect(
+      const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) override;
+  std::unique_ptr<Pending> resolve(
+      const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) override;
   void wake() override;
   void on_wake(std::function<void()> handler) override;
   void on_turn(std::function<void()> handler) override;
