@@ -2,6 +2,7 @@
 #include "backends/dial.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -72,7 +73,8 @@ class Dial final : public Pending {
       addresses_ = *known;
     } else {
       step_ = loop_.resolve(origin_.host, [this](auto found) { on_resolved(std::move(found)); });
-      return arm();
+      arm();
+      return;
     }
     try_next();
   }
