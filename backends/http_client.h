@@ -29,10 +29,14 @@ struct PoolLimits {
 
 // How long an upstream may take. Zero: for ever.
 struct HttpTimeouts {
-  Duration connect = seconds(5);       // name, TCP and TLS together
-  Duration first_byte = seconds(600);  // end of the request to the response's head
-  Duration idle = seconds(600);        // between two bytes, either way, once the head is there
-  Duration total = {};                 // the whole exchange
+  Duration connect = seconds(5);  // name, TCP and TLS together
+  // The end of the request, or the last of its bytes that the upstream took, to the response's
+  // head; and the wait for one of connections_max to get free.
+  Duration first_byte = seconds(600);
+  // Between two bytes, either way, once the head is there. While reading is stopped only bytes that
+  // the upstream does not take count.
+  Duration idle = seconds(600);
+  Duration total = {};  // the whole exchange
 };
 
 // What went wrong with an exchange.
@@ -50,14 +54,16 @@ struct HttpFailure {
 };
 
 // What an exchange tells. Never called from inside a call to the exchange or the pool. After
-// on_end, on_failed or on_switched comes nothing; the exchange may be destroyed in any of them.
+// on_end, on_failed or on_switched comes nothing. The exchange may be destroyed in any of them, and
+// in any other; the pool, too, once its exchanges are gone.
 class HttpExchangeEvents {
  public:
   virtual ~HttpExchangeEvents() = default;
   // The request's first bytes are on their way on a connection.
   virtual void on_started() {}
   virtual void on_interim(UpstreamHead&) {}  // 1xx but 100 and 101
-  // 100 Continue, or the upstream answers without: the body may go, if it was held back.
+  // 100 Continue, once, where the request had Expect and is not complete: the body may go, if it
+  // was held back. An upstream may answer without it, or wait for the body without a word.
   virtual void on_continue() {}
   virtual void on_head(UpstreamHead& head) = 0;
   virtual void on_body(std::string_view bytes) = 0;

@@ -5,52 +5,24 @@
 // and then as a whole by llhttp. The two must agree about the fields and the framing. Each closes
 // what the other leaves open: llhttp 8.1 takes a lone CR for the end of a header, and it stops at
 // nothing that is merely long. Because only whole heads are interpreted, it cannot matter in which
-// pieces they came. The frames of a chunked body are read here alone, byte by byte.
+// pieces they came.
 #include <llhttp.h>
 
 #include <algorithm>
-#include <cstring>
 
+#include "base/http1_chunked.h"
 #include "base/http1_head.h"
+#include "base/http1_scan.h"
 
 namespace sluice {
 namespace {
 
+using http1::ChunkedReader;
 using http1::FieldAt;
+using http1::find_control;
 
 // Empty lines that may stand before a request line (RFC 9112, 2.2).
 constexpr size_t kEmptyLinesMax = 4;
-// Chunk extensions of one message together; nobody needs them.
-constexpr size_t kExtensionBytesMax = 4096;
-// The trailer section, which is checked and dropped.
-constexpr size_t kTrailerBytesMax = 8192;
-// Digits of a chunk's size, leading zeros included.
-constexpr size_t kSizeDigitsMax = 16;
-
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == '\x7f'; }
-
-// The first control character in [at, end), or end. Eight bytes at a time.
-const char* find_control(const char* at, const char* end) {
-  constexpr uint64_t kOnes = 0x0101010101010101;
-  constexpr uint64_t kHighs = 0x8080808080808080;
-  while (end - at >= 8) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-    const uint64_t rubout = word ^ (kOnes * 0x7f);
-    const uint64_t found = ((word - kOnes * 0x20) & ~word) | ((rubout - kOnes) & ~rubout);
-    if ((found & kHighs) != 0) break;
-    at += 8;
-  }
-  while (at < end && !is_control(*at)) ++at;
-  return at;
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const int lower = c | 0x20;
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 // What llhttp finds in a head.
 struct SecondReading {
   llhttp_t parser;
@@ -112,17 +84,8 @@ struct RequestParser::State {
   enum class Phase {
     kRequestLine,
     kFields,
-    kBody,         // of a declared length
-    kChunkSize,    // at a digit, or behind the last
-    kExtension,    // behind a ";"
-    kChunkSizeLf,  // the LF that ends the size line
-    kChunk,
-    kChunkCr,  // the CRLF behind a chunk
-    kChunkLf,
-    kTrailerStart,  // the start of a line of the trailer section
-    kTrailer,       // in a trailer field
-    kTrailerLf,
-    kEndLf,  // the LF of the empty line that ends the message
+    kBody,  // of a declared length
+    kChunked,
     kEnd,
     kFailed,
   };
@@ -144,9 +107,7 @@ struct RequestParser::State {
   std::optional<HttpEvent> end_line(std::string_view window, size_t line_end);
   HttpEvent finish_head(std::string_view window);
   HttpEvent feed_body(std::string_view bytes, size_t& used);
-  std::optional<HttpEvent> feed_frame(char c);
-  std::optional<HttpEvent> feed_size(char c);
-  std::optional<HttpEvent> feed_trailer(char c);
+  HttpEvent feed_chunked(std::string_view bytes, size_t& used);
 
   const HttpLimits limits;
   Phase phase = Phase::kRequestLine;
@@ -165,12 +126,8 @@ struct RequestParser::State {
   std::vector<FieldAt> fields;
 
   // The body so far.
-  uint64_t remaining = 0;  // of the chunk, or of the body if its length was declared
-  uint64_t received = 0;   // in chunks
-  size_t size_digits = 0;
-  size_t extension_bytes = 0;
-  size_t trailer_bytes = 0;
-  std::string trailer;  // the line being read
+  uint64_t remaining = 0;  // of the body, if its length was declared
+  ChunkedReader chunks;
 };
 
 // Reads the head from `pending` if it came in pieces, else right where it is.
@@ -263,100 +220,41 @@ HttpEvent RequestParser::State::finish_head(std::string_view window) {
   if (auto why = read_again(head)) return fail(*why);
   fields.clear();
   scanned = line_begin = empty_lines = 0;
-  received = extension_bytes = trailer_bytes = size_digits = 0;
+  if (head.chunked) chunks.start(limits.body_bytes_max);
   remaining = head.content_length.value_or(0);
-  phase = head.chunked ? Phase::kChunkSize : remaining > 0 ? Phase::kBody : Phase::kEnd;
+  phase = head.chunked ? Phase::kChunked : remaining > 0 ? Phase::kBody : Phase::kEnd;
   return HttpEvent::kHead;
 }
 
 HttpEvent RequestParser::State::feed_body(std::string_view bytes, size_t& used) {
-  while (phase != Phase::kEnd) {
-    if (used == bytes.size()) return HttpEvent::kNeedMore;
-    if (phase == Phase::kBody || phase == Phase::kChunk) {
-      body = bytes.substr(used,
-                          static_cast<size_t>(std::min<uint64_t>(remaining, bytes.size() - used)));
-      used += body.size();
-      remaining -= body.size();
-      if (remaining == 0) phase = phase == Phase::kBody ? Phase::kEnd : Phase::kChunkCr;
-      return HttpEvent::kBody;
-    }
-    if (auto event = feed_frame(bytes[used++])) return *event;
+  if (phase == Phase::kChunked) return feed_chunked(bytes, used);
+  if (phase == Phase::kBody) {
+    if (bytes.empty()) return HttpEvent::kNeedMore;
+    body = bytes.substr(0, static_cast<size_t>(std::min<uint64_t>(remaining, bytes.size())));
+    used = body.size();
+    remaining -= body.size();
+    if (remaining == 0) phase = Phase::kEnd;
+    return HttpEvent::kBody;
   }
   phase = Phase::kRequestLine;
   return HttpEvent::kEnd;
 }
 
-// Takes one byte that is not content of a chunk.
-std::optional<HttpEvent> RequestParser::State::feed_frame(char c) {
-  // Where the grammar leaves no choice: this byte, then that phase.
-  const auto expect = [&](char wanted, Phase next) -> std::optional<HttpEvent> {
-    if (c != wanted) return fail(Code::kInvalid, "a chunk is not framed by CRLF");
-    phase = next;
-    return std::nullopt;
-  };
-  switch (phase) {
-    case Phase::kChunkSize:
-    case Phase::kExtension:
-      return feed_size(c);
-    case Phase::kChunkSizeLf:
-      size_digits = 0;
-      if (remaining > 0) return expect('\n', Phase::kChunk);
-      return expect('\n', Phase::kTrailerStart);
-    case Phase::kChunkCr:
-      return expect('\r', Phase::kChunkLf);
-    case Phase::kChunkLf:
-      return expect('\n', Phase::kChunkSize);
-    case Phase::kTrailerStart:
-      if (c == '\r') return expect('\r', Phase::kEndLf);
-      trailer.clear();
-      phase = Phase::kTrailer;
-      return feed_trailer(c);
-    case Phase::kTrailer:
-      return feed_trailer(c);
-    case Phase::kTrailerLf:
-      if (!http1::read_field(trailer, 0)) return fail(Code::kInvalid, "invalid trailer field");
-      return expect('\n', Phase::kTrailerStart);
-    default:
-      ASSERT(phase == Phase::kEndLf);
-      return expect('\n', Phase::kEnd);
+// Trailers are checked and dropped.
+HttpEvent RequestParser::State::feed_chunked(std::string_view bytes, size_t& used) {
+  switch (chunks.feed(bytes, used)) {
+    case ChunkedReader::Step::kNeedMore:
+      return HttpEvent::kNeedMore;
+    case ChunkedReader::Step::kData:
+      body = chunks.data();
+      return HttpEvent::kBody;
+    case ChunkedReader::Step::kEnd:
+      phase = Phase::kRequestLine;
+      return HttpEvent::kEnd;
+    case ChunkedReader::Step::kError:
+      break;
   }
-}
-
-std::optional<HttpEvent> RequestParser::State::feed_size(char c) {
-  if (phase == Phase::kChunkSize && hex_digit(c) >= 0) {
-    if (++size_digits > kSizeDigitsMax) return fail(Code::kInvalid, "invalid chunk size");
-    // Cannot overflow: no more than 16 digits, and what exceeds the limit ends here.
-    remaining = (size_digits == 1 ? 0 : remaining * 16) + static_cast<uint64_t>(hex_digit(c));
-    if (remaining > limits.body_bytes_max - received) {
-      return fail(Code::kTooLarge,
-                  "the body is longer than " + std::to_string(limits.body_bytes_max) + " bytes");
-    }
-    return std::nullopt;
-  }
-  if (size_digits == 0) return fail(Code::kInvalid, "invalid chunk size");
-  if (c == '\r') {
-    received += remaining;
-    phase = Phase::kChunkSizeLf;
-    return std::nullopt;
-  }
-  if (phase == Phase::kChunkSize && c != ';') return fail(Code::kInvalid, "invalid chunk size");
-  phase = Phase::kExtension;
-  if (is_control(c) && c != '\t') return fail(Code::kInvalid, "invalid chunk extension");
-  if (++extension_bytes > kExtensionBytesMax) {
-    return fail(Code::kInvalid, "the chunk extensions are too long");
-  }
-  return std::nullopt;
-}
-
-std::optional<HttpEvent> RequestParser::State::feed_trailer(char c) {
-  if (c == '\r') {
-    phase = Phase::kTrailerLf;
-    return std::nullopt;
-  }
-  if (is_control(c) && c != '\t') return fail(Code::kInvalid, "control character in a trailer");
-  if (++trailer_bytes > kTrailerBytesMax) return fail(Code::kInvalid, "the trailers are too long");
-  trailer.push_back(c);
-  return std::nullopt;
+  return fail(chunks.error());
 }
 
 RequestParser::RequestParser(const HttpLimits& limits) : state_(std::make_unique<State>(limits)) {}

@@ -62,17 +62,6 @@ bool is_authority(std::string_view authority) {
   return number <= 65535;
 }
 
-// Calls `visit` for each element of a comma-separated list, empty ones included.
-template <typename Visit>
-void for_each_element(std::string_view list, Visit visit) {
-  for (;;) {
-    const size_t comma = std::min(list.find(','), list.size());
-    visit(trim(list.substr(0, comma)));
-    if (comma == list.size()) return;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 // Turns an absolute-form target into origin-form; its authority goes to `authority`.
 std::optional<Error> read_absolute_target(std::string_view target, RequestHead& head,
                                           std::string_view& authority) {
@@ -180,14 +169,6 @@ std::optional<Error> gather(Header& header, Meaning& meaning) {
   return std::nullopt;
 }
 
-std::optional<Error> read_content_length(std::string_view text, RequestHead& head) {
-  uint64_t length = 0;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), length);
-  if (!all_digits(text) || parsed.ec != std::errc()) return invalid("invalid Content-Length");
-  head.content_length = length;
-  return std::nullopt;
-}
-
 // The only coding taken is chunked, once; others that are well-formed are not implemented.
 std::optional<Error> read_transfer_encoding(std::string_view text, RequestHead& head) {
   if (head.version_minor == 0) return invalid("Transfer-Encoding in HTTP/1.0");
@@ -213,7 +194,8 @@ std::optional<Error> read_framing(const Meaning& meaning, const HttpLimits& limi
   }
   if (meaning.transfer_encoding) return read_transfer_encoding(*meaning.transfer_encoding, head);
   if (!meaning.content_length) return std::nullopt;
-  if (auto error = read_content_length(*meaning.content_length, head)) return error;
+  head.content_length = read_length(*meaning.content_length);
+  if (!head.content_length) return invalid("invalid Content-Length");
   if (*head.content_length > limits.body_bytes_max) {
     return Error{Code::kTooLarge,
                  "the body is longer than " + std::to_string(limits.body_bytes_max) + " bytes"};
@@ -246,6 +228,13 @@ std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
+}
+
+std::optional<uint64_t> read_length(std::string_view text) {
+  uint64_t length = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (!all_digits(text) || parsed.ec != std::errc()) return std::nullopt;
+  return length;
 }
 
 std::optional<FieldAt> read_field(std::string_view line, size_t offset) {

@@ -3,6 +3,8 @@
 // What the lines of a request's head mean (RFC 9112 sections 3, 5, 6 and 9). Pure functions; used
 // by http1.cc, which finds the lines.
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -17,6 +19,19 @@ bool is_token(std::string_view text);
 bool equal_any_case(std::string_view a, std::string_view b);
 // `text` without blanks and tabs around it.
 std::string_view trim(std::string_view text);
+// The value of a Content-Length: decimal digits and nothing else, below 2^64.
+std::optional<uint64_t> read_length(std::string_view text);
+
+// Calls `visit` for each element of a comma-separated list, empty ones included.
+template <typename Visit>
+void for_each_element(std::string_view list, Visit visit) {
+  for (;;) {
+    const size_t comma = std::min(list.find(','), list.size());
+    visit(trim(list.substr(0, comma)));
+    if (comma == list.size()) return;
+    list.remove_prefix(comma + 1);
+  }
+}
 
 // Where the name and the value of a header field lie, as offsets into the head.
 struct FieldAt {

@@ -72,7 +72,7 @@ class ResponseParser {
   UpstreamHead& head();  // REQUIRES: kInterim, kHead or kSwitched came; may be moved from
   std::string_view body() const;
   std::span<const Header> trailers() const;  // valid from kEnd until expect()
-  const Error& error() const;                // kUpstream
+  const Error& error() const;                // kUpstream; kTooLarge: beyond the limits
   // Whether any byte of the current response has been read.
   bool begun() const;
 
