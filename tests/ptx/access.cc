@@ -178,12 +178,13 @@ void check_shared(Warp& warp, const Instruction& instruction, uint32_t lane, con
   Block& block = *warp.block;
   const size_t offset = wanted.address & 0xffffffffu;
   const Place place{&warp, &instruction, lane, offset};
-  const std::string where = "shared byte " + std::to_string(offset);
+  const auto where = [&] { return "shared byte " + std::to_string(offset); };
   if (block.copies_pending_total > 0 && !wanted.in_flight) {
     for (size_t word = offset / 4; word <= (offset + wanted.bytes - 1) / 4; ++word) {
       if (block.copies_pending[word] == 0) continue;
-      block.machine.report(FindingKind::kAsyncHazard, place,
-                           verb(wanted) + " of " + where + " while a cp.async to it is under way");
+      block.machine.report(
+          FindingKind::kAsyncHazard, place,
+          verb(wanted) + " of " + where() + " while a cp.async to it is under way");
       break;
     }
   }
@@ -196,7 +197,7 @@ void check_shared(Warp& warp, const Instruction& instruction, uint32_t lane, con
       is_harmless(warp, instruction, wanted, touch, block.shared.data() + offset)) {
     return;
   }
-  report_touch(warp, place, wanted, touch, where, true);
+  report_touch(warp, place, wanted, touch, where(), true);
 }
 
 void acquire_from(Warp& warp, const Instruction& instruction, uint64_t address) {

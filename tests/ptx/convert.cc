@@ -172,6 +172,14 @@ Handler plain_handler(Type to, Type from) {
   if (to == Type::kF32 && from == Type::kBf16) return &run_plain<float, Bfloat>;
   if (to == Type::kF16 && from == Type::kF32) return &run_plain<Half, float>;
   if (to == Type::kBf16 && from == Type::kF32) return &run_plain<Bfloat, float>;
+  if (to == Type::kF32 && from == Type::kS32) return &run_plain<float, int32_t>;
+  if (is_float(to) || is_float(from)) return nullptr;
+  if (size_of(to) == 8 && from == Type::kS32) return &run_plain<int64_t, int32_t>;
+  if (size_of(to) == 8 && from == Type::kU32) return &run_plain<uint64_t, uint32_t>;
+  if (size_of(to) == 4 && size_of(from) == 8) return &run_plain<uint32_t, uint64_t>;
+  if (size_of(to) == 2 && size_of(from) == 4) return &run_plain<uint16_t, uint32_t>;
+  if (size_of(to) == 4 && from == Type::kU16) return &run_plain<uint32_t, uint16_t>;
+  if (size_of(to) == 4 && from == Type::kS16) return &run_plain<int32_t, int16_t>;
   return nullptr;
 }
 
@@ -197,7 +205,7 @@ bool is_convertible(Type type) {
 
 }  // namespace
 
-Handler convert_handler(const Opcode& opcode) {
+Handler convert_handler(const Opcode& opcode, bool exact_widths) {
   for (const std::string& part : opcode.parts) {
     if (part.starts_with("e4m3") || part.starts_with("e5m2") || part == "tf32") return nullptr;
   }
@@ -205,8 +213,8 @@ Handler convert_handler(const Opcode& opcode) {
   const Type from = opcode.type();
   if (opcode.types.size() != 2 || !is_convertible(to) || !is_convertible(from)) return nullptr;
   if (opcode.has("relu") || opcode.has("rna")) return nullptr;
-  const bool plain = opcode.rounding() == Rounding::kNearest && !opcode.has("ftz") &&
-                     !opcode.has("sat") && !opcode.has("rni");
+  const bool plain = exact_widths && opcode.rounding() == Rounding::kNearest &&
+                     !opcode.has("ftz") && !opcode.has("sat") && !opcode.has("rni");
   if (const Handler handler = plain ? plain_handler(to, from) : nullptr) return handler;
   return &run_convert;
 }

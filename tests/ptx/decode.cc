@@ -211,7 +211,9 @@ void decode_cvt(Decoder& d) {
   for (const std::string_view whole : {"rni", "rzi", "rmi", "rpi"}) {
     if (d.opcode.has(whole)) d.to.option = 1;
   }
-  d.set_handler(convert_handler(d.opcode));
+  const bool exact_widths =
+      d.to.register_bytes == size_of(type) && d.to.source_bytes == size_of(d.to.type_2);
+  d.set_handler(convert_handler(d.opcode, exact_widths));
 }
 
 void decode_setp(Decoder& d) {

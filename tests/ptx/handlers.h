@@ -17,7 +17,8 @@ Handler floating_handler(const Opcode& opcode);
 // half.cc: f16, bf16 and pairs of them. flush and saturate are 16-bit too.
 Handler half_handler(const Opcode& opcode);
 // convert.cc: type from type_2. option: 1 if the result is rounded to a whole number.
-Handler convert_handler(const Opcode& opcode);
+// `exact_widths`: both registers are as wide as their types.
+Handler convert_handler(const Opcode& opcode, bool exact_widths);
 // convert.cc: two f32 to one register; the first source is the upper half.
 Handler convert_pair_handler(const Opcode& opcode);
 
