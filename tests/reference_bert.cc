@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "backends/engine.h"
 #include "base/prng.h"
 
 namespace sluice {
@@ -26,6 +27,9 @@ ReferenceBert::ReferenceBert(Options options) : options_(std::move(options)) {
     add_linear(layer + "output.dense", c.hidden, c.intermediate);
     add_norm(layer + "output.LayerNorm");
   }
+  if (c.labels == 0) return;
+  add_linear("pooler.dense", c.hidden, c.hidden);
+  add_linear("classifier", c.labels, c.hidden);
 }
 
 void ReferenceBert::add(const std::string& name, std::vector<uint64_t> shape, double centre,
@@ -71,9 +75,11 @@ void ReferenceBert::write(const TempFolder& folder) const {
       "{" + number("hidden_size", c.hidden) + number("num_hidden_layers", c.layers) +
           number("num_attention_heads", c.heads) + number("intermediate_size", c.intermediate) +
           number("vocab_size", c.vocabulary) + number("max_position_embeddings", c.positions) +
-          number("type_vocab_size", c.types) +
+          number("type_vocab_size", c.types) + head_json() +
           "\"layer_norm_eps\":1e-12,\"hidden_act\":\"gelu\","
           "\"model_type\":\"bert\"}");
+  write_weights(folder);
+  if (c.labels != 0) return;
   const bool mean = options_.pooling == Pooling::kMean;
   folder.write("1_Pooling/config.json",
                std::string("{\"pooling_mode_mean_tokens\":") + (mean ? "true" : "false") +
@@ -82,17 +88,33 @@ void ReferenceBert::write(const TempFolder& folder) const {
   folder.write("modules.json", "[" + module + "Transformer\"},{\"path\":\"1_Pooling\"," +
                                    "\"type\":\"sentence_transformers.models.Pooling\"}" +
                                    (options_.normalize ? "," + module + "Normalize\"}" : "") + "]");
+}
+
+void ReferenceBert::write_weights(const TempFolder& folder) const {
   std::vector<TensorData> data;
   for (const auto& [name, tensor] : tensors_) {
     if (name == options_.left_out) continue;
     data.push_back(
-        {options_.prefix + name, options_.type, tensor.shape,
+        {(name.starts_with("classifier") ? "" : options_.prefix) + name, options_.type,
+         tensor.shape,
          options_.type == "BF16" ? bf16_bytes(tensor.values) : float_bytes(tensor.values)});
   }
   // What every published file carries and the engine must pass over.
   data.push_back(
       {options_.prefix + "embeddings.position_ids", "I64", {1, 1}, std::string(8, '\0')});
   folder.write("model.safetensors", safetensors_file(data));
+}
+
+std::string ReferenceBert::head_json() const {
+  if (options_.config.labels == 0) return {};
+  std::string json = "\"architectures\":[\"BertForSequenceClassification\"],\"id2label\":{";
+  for (uint32_t i = 0; i < options_.config.labels; ++i) {
+    const std::string number = std::to_string(i);
+    json += (i == 0 ? "\"" : ",\"") + number + "\":\"class " + number + "\"";
+  }
+  json += "},";
+  if (!options_.problem.empty()) json += "\"problem_type\":\"" + options_.problem + "\",";
+  return json;
 }
 
 ReferenceBert::Rows ReferenceBert::linear(const Rows& x, const std::string& name) const {
@@ -152,14 +174,16 @@ ReferenceBert::Rows ReferenceBert::attention(const Rows& x, const std::string& l
   return context;
 }
 
-std::vector<double> ReferenceBert::embed(std::span<const int32_t> ids) const {
+ReferenceBert::Rows ReferenceBert::encode(std::span<const int32_t> row) const {
   const size_t hidden = options_.config.hidden;
-  Rows x(ids.size(), std::vector<double>(hidden));
-  for (size_t t = 0; t < ids.size(); ++t) {
+  Rows x(row.size(), std::vector<double>(hidden));
+  for (size_t t = 0; t < row.size(); ++t) {
+    const auto id = static_cast<size_t>(row[t] & ~kSecondSegment);
+    const size_t segment = (row[t] & kSecondSegment) != 0 ? 1 : 0;
     for (size_t i = 0; i < hidden; ++i) {
-      x[t][i] = at("embeddings.word_embeddings.weight", static_cast<size_t>(ids[t]) * hidden + i) +
+      x[t][i] = at("embeddings.word_embeddings.weight", id * hidden + i) +
                 at("embeddings.position_embeddings.weight", t * hidden + i) +
-                at("embeddings.token_type_embeddings.weight", i);
+                at("embeddings.token_type_embeddings.weight", segment * hidden + i);
     }
   }
   norm(x, "embeddings.LayerNorm");
@@ -173,17 +197,29 @@ std::vector<double> ReferenceBert::embed(std::span<const int32_t> ids) const {
     add_rows(x, linear(attention(x, layer), layer + "attention.output.dense"));
     norm(x, layer + "attention.output.LayerNorm");
     Rows wide = linear(x, layer + "intermediate.dense");
-    for (std::vector<double>& row : wide) {
-      for (double& value : row) value = 0.5 * value * (1.0 + std::erf(value / std::sqrt(2.0)));
+    for (std::vector<double>& one : wide) {
+      for (double& value : one) value = 0.5 * value * (1.0 + std::erf(value / std::sqrt(2.0)));
     }
     add_rows(x, linear(wide, layer + "output.dense"));
     norm(x, layer + "output.LayerNorm");
   }
+  return x;
+}
+
+std::vector<double> ReferenceBert::logits(std::span<const int32_t> row) const {
+  Rows first = linear({encode(row)[0]}, "pooler.dense");
+  for (double& value : first[0]) value = std::tanh(value);
+  return linear(first, "classifier")[0];
+}
+
+std::vector<double> ReferenceBert::embed(std::span<const int32_t> row) const {
+  const size_t hidden = options_.config.hidden;
+  const Rows x = encode(row);
   std::vector<double> pooled = x[0];
   if (options_.pooling == Pooling::kMean) {
     for (size_t i = 0; i < hidden; ++i) {
       pooled[i] = 0.0;
-      for (const std::vector<double>& row : x) pooled[i] += row[i] / static_cast<double>(x.size());
+      for (const std::vector<double>& one : x) pooled[i] += one[i] / static_cast<double>(x.size());
     }
   }
   double square = 0.0;
@@ -199,6 +235,32 @@ std::vector<int32_t> ReferenceBert::random_ids(size_t count, uint64_t seed) cons
     id = static_cast<int32_t>(random.between(0, int64_t{options_.config.vocabulary} - 1));
   }
   return ids;
+}
+
+std::vector<int32_t> ReferenceBert::random_pair(size_t first, size_t second, uint64_t seed) const {
+  std::vector<int32_t> row = random_ids(first + second, seed);
+  for (size_t i = first; i < row.size(); ++i) row[i] |= kSecondSegment;
+  return row;
+}
+
+ReferenceBert::Options ReferenceBert::golden_options(uint32_t labels) {
+  return {.config = {.layers = 3,
+                     .hidden = 64,
+                     .heads = 2,
+                     .intermediate = 128,
+                     .vocabulary = 211,
+                     .positions = 128,
+                     .types = 2,
+                     .labels = labels},
+          .prefix = "bert.",
+          .seed = 20 + labels};
+}
+
+std::vector<int32_t> ReferenceBert::golden_row(size_t index) const {
+  // Lengths of all sizes up to the limit; each third row is a single text.
+  const size_t first = 1 + index * 29 % 67;
+  const size_t second = index % 3 == 0 ? 0 : 1 + index * 41 % 61;
+  return random_pair(first, second, 1000 + index);
 }
 
 }  // namespace sluice
