@@ -125,7 +125,23 @@ void decode_fence(Decoder& d) { d.set_handler(&run_fence); }
 void decode_nothing(Decoder& d) { d.set_handler(&run_nothing); }
 void decode_trap(Decoder& d) { d.set_handler(&run_trap); }
 
-// bar and barrier. option: 1 for arrive.
+// bar.red d, barrier [, threads], predicate;
+void decode_voting_barrier(Decoder& d) {
+  if (d.operands.size() < 3 || d.operands.size() > 4) return d.fail("lacks operands");
+  const bool counts = d.opcode.has("popc");
+  d.to.option = static_cast<int32_t>(counts                ? BarrierKind::kCount
+                                     : d.opcode.has("and") ? BarrierKind::kAnd
+                                                           : BarrierKind::kOr);
+  if (counts) {
+    d.add_destination(d.operands[0], Type::kB32);
+  } else {
+    d.add_predicate_destination(d.operands[0]);
+  }
+  for (size_t i = 1; i + 1 < d.operands.size(); ++i) d.add_source(d.operands[i], Type::kB32);
+  d.add_predicate_source(d.operands.back());
+}
+
+// bar and barrier.
 void decode_barrier(Decoder& d) {
   if (d.opcode.has("warp")) {
     if (!d.expect(1)) return;
@@ -133,12 +149,12 @@ void decode_barrier(Decoder& d) {
     d.add_source(d.operands[0], Type::kB32);
     return d.set_handler(&run_nothing);
   }
-  if (d.opcode.has("red") || d.opcode.has("arrive") || d.opcode.has("cluster")) {
-    return d.fail("no such form is known");
-  }
+  if (d.opcode.has("arrive") || d.opcode.has("cluster")) return d.fail("no such form is known");
   d.to.kind = Kind::kBarrier;
-  for (const Operand& operand : d.operands) d.add_source(operand, Type::kB32);
   d.set_handler(&run_nothing);
+  if (d.opcode.has("red")) return decode_voting_barrier(d);
+  for (const Operand& operand : d.operands) d.add_source(operand, Type::kB32);
+  if (d.operands.empty() || d.operands.size() > 2) d.fail("has another number of operands");
 }
 
 void decode_shfl(Decoder& d) {

@@ -47,6 +47,9 @@ struct LaunchOptions {
   // 0: warps in order, each to its next barrier. Else warps take turns and blocks start in an order
   // that the seed decides.
   uint64_t seed = 0;
+  // Lanes that have parted go on in an order that the seed decides, and meet again only where an
+  // instruction brings them together or by chance: all that sm_70 and later promise.
+  bool part_lanes = false;
   bool check_memory = true;     // races, uninitialised memory, distinct bytes; several times slower
   bool check_registers = true;  // registers used before they are set
   // Blocks that run at a time, for kernels whose blocks wait for each other; taken in turns.

@@ -99,6 +99,7 @@ void start_warp(Warp& warp) {
   warp.groups.assign(1, Group{.pc = 0, .mask = warp.lanes});
   warp.done = false;
   warp.at_barrier = false;
+  warp.rotates = false;
   warp.knowledge = Knowledge{.block = block.id, .warp = warp.id};
   warp.published.reset();
   warp.acquirable.reset();

@@ -57,6 +57,8 @@ struct Warp {
   bool at_barrier = false;
   uint32_t barrier = 0;
   uint32_t barrier_threads = 0;  // 0: all of the block
+  uint32_t barrier_votes = 0;    // bar.red: lanes whose predicate holds
+  bool rotates = false;          // another group's turn, since one went on in a loop
   Knowledge knowledge = {};
   std::shared_ptr<const Foreign> published = {};   // as of the last fence
   std::shared_ptr<const Foreign> acquirable = {};  // read since the last fence

@@ -66,11 +66,14 @@ enum class Kind : uint8_t {
   kBranch,       // to `target`
   kBranchTable,  // brx.idx: to tables[target][s[0]]
   kReturn,
-  kBarrier,      // of the block
+  kBarrier,      // of the block; option: a BarrierKind
   kWarpBarrier,  // of the lanes in the member mask s[last]
   kWarp,         // executed together by those lanes
   kAligned,      // executed together by all lanes of the warp
 };
+
+// What a barrier gives: nothing, or something of the predicate s[last] of all threads.
+enum class BarrierKind : uint8_t { kSync, kCount, kAnd, kOr };
 
 // Places in the register file; kNoRow for none, as for `_`.
 constexpr uint32_t kNoRow = 0xffffffffu;

@@ -4,13 +4,38 @@
 #include <map>
 #include <string>
 
-#include "tests/ptx/machine.h"
+#include "tests/ptx/lanes.h"
 
 namespace sluice::ptx {
 namespace {
 
 // Turns without a seed: a warp that waits in a loop lets the others go on.
 constexpr uint64_t kBranchesPerTurn = 1024;
+
+// bar.red: what the predicates of all threads come to, for each of them.
+void give_votes(Warp& warp, uint32_t count, bool all) {
+  const Instruction& instruction = warp.block->machine.kernel.code[warp.groups[0].pc];
+  const uint32_t mask = warp.groups[0].mask;
+  switch (static_cast<BarrierKind>(instruction.option)) {
+    case BarrierKind::kSync:
+      return;
+    case BarrierKind::kCount: {
+      Results<uint32_t> results;
+      for (uint32_t& value : results.lane) value = count;
+      results.commit(warp, instruction, mask);
+      break;
+    }
+    case BarrierKind::kAnd:
+      set_predicate(warp, instruction, 0, mask, all ? kAllLanes : 0);
+      break;
+    case BarrierKind::kOr:
+      set_predicate(warp, instruction, 0, mask, count > 0 ? kAllLanes : 0);
+      break;
+  }
+  if (warp.block->machine.options.check_registers && instruction.d[0] != kNoRow) {
+    warp.assigned[instruction.d[0] / 32] |= mask;
+  }
+}
 
 // Opens the barrier for warps that have all arrived: what each knew is known to all.
 void open_barrier(Block& block, const std::vector<Warp*>& warps) {
@@ -19,8 +44,15 @@ void open_barrier(Block& block, const std::vector<Warp*>& warps) {
     joined.join(warp->knowledge);
     joined.seen[warp->id] = std::max(joined.seen[warp->id], warp->knowledge.time);
   }
+  uint32_t votes = 0;
+  bool all = true;
+  for (const Warp* warp : warps) {
+    votes += static_cast<uint32_t>(std::popcount(warp->barrier_votes));
+    all = all && warp->barrier_votes == warp->groups[0].mask;
+  }
   Machine& machine = block.machine;
   for (Warp* warp : warps) {
+    give_votes(*warp, votes, all);
     warp->knowledge.seen = joined.seen;
     warp->knowledge.foreign = joined.foreign;
     if (warp->knowledge.time == kRecordTimeMax && machine.options.check_memory) {

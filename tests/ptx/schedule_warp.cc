@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which lanes of a warp execute what next.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <map>
 #include <string>
@@ -64,11 +65,21 @@ class WarpRunner {
     groups.resize(last + 1);
   }
 
-  uint32_t choose_group() const {
+  // The group furthest behind, or after a turn that ended in a loop the one furthest ahead: lanes
+  // of a warp may wait for each other.
+  uint32_t choose_group() {
+    std::array<uint32_t, kLanes> runnable;
+    size_t count = 0;
     for (size_t i = 0; i < warp_.groups.size(); ++i) {
-      if (!warp_.groups[i].waiting) return static_cast<uint32_t>(i);
+      if (!warp_.groups[i].waiting) runnable[count++] = static_cast<uint32_t>(i);
     }
-    return kNoGroup;
+    if (count == 0) return kNoGroup;
+    if (machine_.options.part_lanes) {
+      return runnable[machine_.prng.next() % count];
+    }
+    if (!warp_.rotates) return runnable[0];
+    warp_.rotates = false;
+    return runnable[count - 1];
   }
 
   void report_deadlock() {
@@ -173,7 +184,7 @@ class WarpRunner {
                     "more instructions than LaunchOptions::instructions_max");
       return false;
     }
-    if (branches_left_ > 0 && --branches_left_ == 0) yields_ = true;
+    if (branches_left_ > 0 && --branches_left_ == 0) yields_ = warp_.rotates = true;
     return !yields_;
   }
 
@@ -308,8 +319,10 @@ class WarpRunner {
     const uint32_t lane = first_lane(mask);
     warp_.at_barrier = true;
     warp_.barrier = instruction.sources > 0 ? source<uint32_t>(warp_, instruction, 0)[lane] : 0;
-    warp_.barrier_threads =
-        instruction.sources > 1 ? source<uint32_t>(warp_, instruction, 1)[lane] : 0;
+    const bool votes = instruction.option != 0;
+    const size_t numbers = instruction.sources - (votes ? 1u : 0u);
+    warp_.barrier_threads = numbers > 1 ? source<uint32_t>(warp_, instruction, 1)[lane] : 0;
+    if (votes) warp_.barrier_votes = predicate(warp_, instruction, numbers) & mask;
     yields_ = true;
   }
 

@@ -173,6 +173,71 @@ JOIN:
   CHECK(different.findings[0].text.find("warp 1 at barrier 1") != std::string::npos);
 }
 
+TEST_CASE("ptx: a barrier may count the threads for which something holds") {
+  std::vector<uint32_t> out;
+  const auto value = [&](const std::string& code) {
+    const LaunchReport report = run_text("setp.lt.u32 %p, %t, 37;\n" + code, 70, &out);
+    INFO(describe(report));
+    CHECK(report.findings.empty());
+    CHECK(out[69] == out[0]);
+    return out[0];
+  };
+  CHECK(value("bar.red.popc.u32 %v, 0, %p;") == 37);
+  CHECK(value("barrier.red.popc.aligned.u32 %v, 0, !%p;") == 33);
+  CHECK(value("bar.red.and.pred %q, 0, %p;\nselp.b32 %v, 1, 0, %q;") == 0);
+  CHECK(value("bar.red.or.pred %q, 0, %p;\nselp.b32 %v, 1, 0, %q;") == 1);
+}
+
+TEST_CASE("ptx: lanes of a warp may wait for each other, whichever comes first in the code") {
+  for (const std::string_view who : {"setp.eq.u32 %p, %t, 0;", "setp.ne.u32 %p, %t, 0;"}) {
+    const LaunchReport report = run_text(R"(
+.shared .align 4 .b8 flag[4];
+st.volatile.shared.u32 [flag], 0;
+bar.warp.sync -1;
+)" + std::string(who) + R"(
+@%p bra SET;
+WAIT:
+ld.volatile.shared.u32 %v, [flag];
+setp.eq.u32 %q, %v, 0;
+@%q bra WAIT;
+bra.uni DONE;
+SET:
+mov.u32 %v, 9;
+st.volatile.shared.u32 [flag], %v;
+DONE:
+)",
+                                         32, nullptr, {.instructions_max = 100'000});
+    INFO(describe(report));
+    CHECK(report.completed);
+    CHECK(report.findings.empty());
+  }
+}
+
+TEST_CASE("ptx: lanes that parted need not meet again by themselves") {
+  // Without the mask's lanes brought together, the vote sees whom it happens to see.
+  const std::string body = R"(
+setp.lt.u32 %p, %t, 16;
+@%p bra JOIN;
+add.s32 %w, %t, 1;
+JOIN:
+)";
+  const auto masks = [&](const std::string& vote, uint64_t seed) {
+    std::vector<uint32_t> out;
+    CHECK(run_text(body + vote, 32, &out, {.seed = seed, .part_lanes = true}).findings.empty());
+    return out;
+  };
+  bool parted = false;
+  for (uint64_t seed = 1; seed < 10; ++seed) {
+    for (const uint32_t mask : masks("activemask.b32 %v;", seed)) {
+      parted = parted || mask != 0xffffffff;
+    }
+    for (const uint32_t mask : masks("vote.sync.ballot.b32 %v, 1, -1;", seed)) {
+      CHECK(mask == 0xffffffff);
+    }
+  }
+  CHECK(parted);
+}
+
 TEST_CASE("ptx: threads that have left are not waited for at a barrier") {
   CHECK(run_text("setp.ge.u32 %p, %t, 40;\n@%p ret;\nbar.sync 0;\nmov.u32 %v, 0;", 64)
             .findings.empty());
