@@ -68,7 +68,8 @@ class HttpExchangeEvents {
   virtual void on_head(UpstreamHead& head) = 0;
   virtual void on_body(std::string_view bytes) = 0;
   virtual void on_end(std::span<const Header> trailers) = 0;
-  // 101: the connection is the caller's; `rest` came after the head.
+  // 101: the connection is the caller's, who sets the stream's events in here; `rest` came after the
+  // head. A request without Upgrade that gets one has failed.
   virtual void on_switched(UpstreamHead& head, std::unique_ptr<Stream> stream,
                            std::string_view rest) = 0;
   // All bytes given so far were handed to the system.

@@ -44,6 +44,7 @@ void HttpConnection::write(std::span<const Slice> parts) {
   if (stream_ == nullptr) return;
   for (const Slice& part : parts) written_ += part.size();
   stream_->write(parts);
+  unsent_seen_ = unsent_bytes();
   activity_ = pool_.loop().now();
   watch();
   if (!started_told_ && written_ > kSentAtOnceBytes) soon();
@@ -105,6 +106,7 @@ void HttpConnection::on_broken() {
 void HttpConnection::on_drained() {
   if (exchange_ == nullptr) return;
   activity_ = pool_.loop().now();
+  unsent_seen_ = 0;
   if (!tell_started()) return;
   exchange_->on_drained();
 }
@@ -243,6 +245,9 @@ void HttpConnection::watch() {
 void HttpConnection::on_timer() {
   armed_ = kNever;
   const Instant now = pool_.loop().now();
+  // A large request that goes out slowly goes out.
+  if (unsent_bytes() < unsent_seen_) activity_ = now;
+  unsent_seen_ = unsent_bytes();
   if (now < deadline()) return watch();
   if (exchange_ == nullptr) return pool_.drop_idle(*this);
   if (!tell_started()) return;

@@ -82,7 +82,8 @@ class HttpConnection final : public StreamEvents {
   Instant activity_;      // the last byte, either way, or the last thing the exchange did
   bool* gone_ = nullptr;  // set by the destructor, for those on the stack
   uint64_t exchanges_ = 0;
-  size_t written_ = 0;  // bytes of the current request
+  size_t written_ = 0;      // bytes of the current request
+  size_t unsent_seen_ = 0;  // unsent_bytes() when it was last looked at
   bool started_told_ = false;
   bool complete_ = false;  // the request
   bool got_head_ = false;

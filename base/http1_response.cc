@@ -19,6 +19,7 @@ using http1::FieldAt;
 
 // 1xx before the final head; beyond, somebody plays with us.
 constexpr size_t kInterimMax = 32;
+constexpr std::string_view kBegin = "HTTP/1.";
 
 }  // namespace
 
@@ -114,6 +115,10 @@ ResponseEvent ResponseParser::State::feed_head(std::string_view bytes, size_t& u
 // Scans on until the head is complete (kHead), wrong (kError) or `window` used up. Each byte is
 // judged once, in order, so that the first wrong one decides, however the bytes were split.
 std::optional<ResponseEvent> ResponseParser::State::scan_head(std::string_view window) {
+  // Whoever greets in another protocol may then wait for us for ever.
+  if (phase == Phase::kStatusLine && !window.starts_with(kBegin.substr(0, window.size()))) {
+    return fail("the upstream's answer does not begin with HTTP/1");
+  }
   const char* const data = window.data();
   const char* const scan_end = data + std::min(window.size(), limits.head_bytes_max);
   while (scanned < window.size()) {

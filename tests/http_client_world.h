@@ -144,6 +144,7 @@ class Call final : public HttpExchangeEvents {
   void on_switched(UpstreamHead& head, std::unique_ptr<Stream> stream,
                    std::string_view rest) override {
     switched = std::move(stream);
+    switched->set_events(&raw_);
     over_with("switched(" + text(head) + " rest=" + std::string(rest) + ")");
   }
   void on_drained() override { ++drained; }
@@ -166,6 +167,13 @@ class Call final : public HttpExchangeEvents {
   std::function<void(const std::string&)> during = [](const std::string&) {};
 
  private:
+  // Of a stream that was handed over.
+  struct Raw final : StreamEvents {
+    void on_bytes(std::string_view) override {}
+    void on_end() override {}
+    void on_drained() override {}
+    void on_broken() override {}
+  };
   static std::string text(const UpstreamHead& head) {
     std::string out = std::to_string(head.status);
     for (const Header& header : head.headers) {
@@ -192,6 +200,7 @@ class Call final : public HttpExchangeEvents {
 
   bool inside_ = false;
   bool in_body_ = false;
+  Raw raw_;
 };
 
 // All of it, without faults and almost without latency.
