@@ -24,15 +24,18 @@ struct Gemm {
     int32_t m, n, k;
   };
 
+  static size_t size(int32_t rows, int32_t columns) {
+    return static_cast<size_t>(rows) * static_cast<size_t>(columns);
+  }
   explicit Gemm(const Shape& its_shape) : shape(its_shape) {
     Prng prng(1);
-    a = random_halves(prng, static_cast<size_t>(shape.m * shape.k), 1);
-    b = random_halves(prng, static_cast<size_t>(shape.n * shape.k), 0.25);
+    a = random_halves(prng, size(shape.m, shape.k), 1);
+    b = random_halves(prng, size(shape.n, shape.k), 0.25);
     bias = random_floats(prng, static_cast<size_t>(shape.n), 1);
   }
 
   LaunchReport run(World& world, std::string_view kernel, const LaunchOptions& options = {}) {
-    const size_t count = static_cast<size_t>(shape.m * shape.n);
+    const size_t count = size(shape.m, shape.n);
     out = world.memory.allocate(2 * count, {.name = "c"});
     Arguments arguments;
     arguments.add(world.put(a, {.name = "a", .read_only = true}));

@@ -140,6 +140,7 @@ TEST_CASE("ptx: floats to floats, whole numbers among them") {
 TEST_CASE("ptx: every half becomes a float and back the same") {
   for (uint32_t begin = 0; begin < 0x10000; begin += 32 * 61) {
     std::vector<Lane> lanes;
+    lanes.reserve(32);
     for (uint32_t i = 0; i < 32; ++i) lanes.push_back({(begin + 61 * i) & 0xffffu});
     const auto out = try_lanes(
         {"{.reg .f32 %f; cvt.f32.f16 %f, %a; cvt.rn.f16.f32 %d, %f;}", "b16", "b16"}, lanes);
@@ -195,6 +196,7 @@ TEST_CASE("ptx: a half's fused product agrees with exact arithmetic") {
   Prng prng(11);
   for (int round = 0; round < 40; ++round) {
     std::vector<Lane> lanes;
+    lanes.reserve(32);
     for (int i = 0; i < 32; ++i) {
       lanes.push_back({prng.next() & 0xffffu, prng.next() & 0xffffu, prng.next() & 0xffffu});
     }

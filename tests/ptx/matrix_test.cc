@@ -52,7 +52,7 @@ st.global.v4.u32 [%to], {%r0, %r1, %r2, %r3};
   }
 }
 
-// What one mma of the warp gives: A of 16 x k, B of k x 8, C and D of 16 x 8, elements as bits.
+// One mma of the warp: A of 16 x k, B of k x 8, C and D of 16 x 8, elements as bits.
 struct Product {
   std::string opcode;
   size_t k = 16;
@@ -90,36 +90,53 @@ void place(std::vector<uint32_t>& words, size_t first, const Spot& spot, size_t 
   words[16 * spot.lane + first + spot.reg] |= value << (8 * bytes * spot.part);
 }
 
-Elements multiply(const Product& product, const Elements& a, const Elements& b, const Elements& c) {
-  const size_t a_registers = 16 * product.k * product.factor_bytes / 128;
-  const size_t b_registers = a_registers / 2;
-  const size_t c_registers = product.sum_bytes;
-  const auto list = [](char name, size_t count) {
-    std::string text = "{";
-    for (size_t i = 0; i < count; ++i) {
-      text += (i == 0 ? "%" : ", %") + std::string(1, name) + std::to_string(i);
-    }
-    return text + "}";
-  };
-  const auto load = [](char name, size_t count, size_t first) {
-    std::string text;
-    for (size_t i = 0; i < count; ++i) {
-      text += "ld.global.b32 %" + std::string(1, name) + std::to_string(i) + ", [%at+" +
-              std::to_string(4 * (first + i)) + "];\n";
-    }
-    return text;
-  };
+// How many registers of a lane the factors and the sums take.
+size_t registers_of_a(const Product& product) {
+  return 16 * product.k * product.factor_bytes / 128;
+}
+size_t registers_of_b(const Product& product) { return registers_of_a(product) / 2; }
+size_t registers_of_c(const Product& product) { return product.sum_bytes; }
+
+// Each lane has 16 words in memory: A from 0, B from 4, C from 6, D from 10.
+constexpr size_t kFirstB = 4;
+constexpr size_t kFirstC = 6;
+constexpr size_t kFirstD = 10;
+
+std::string list(char name, size_t count) {
+  std::string text = "{";
+  for (size_t i = 0; i < count; ++i) {
+    text += (i == 0 ? "%" : ", %") + std::string(1, name) + std::to_string(i);
+  }
+  return text + "}";
+}
+
+std::string load(char name, size_t count, size_t first) {
+  std::string text;
+  for (size_t i = 0; i < count; ++i) {
+    text += "ld.global.b32 %" + std::string(1, name) + std::to_string(i) + ", [%at+" +
+            std::to_string(4 * (first + i)) + "];\n";
+  }
+  return text;
+}
+
+std::string text_of(const Product& product) {
   std::string body =
       ".reg .b32 %t, %a<4>, %b<2>, %c<4>, %d<4>; .reg .b64 %in, %at;\n"
-      "mov.u32 %t, %tid.x;\nld.param.u64 %in, [p0];\n"
-      "mad.wide.u32 %at, %t, 64, %in;\n";
-  body += load('a', a_registers, 0) + load('b', b_registers, 4) + load('c', c_registers, 6);
-  body += product.opcode + " " + list('d', c_registers) + ", " + list('a', a_registers) + ", " +
-          list('b', b_registers) + ", " + list('c', c_registers) + ";\n";
-  for (size_t i = 0; i < c_registers; ++i) {
-    body +=
-        "st.global.b32 [%at+" + std::to_string(4 * (10 + i)) + "], %d" + std::to_string(i) + ";\n";
+      "mov.u32 %t, %tid.x;\nld.param.u64 %in, [p0];\nmad.wide.u32 %at, %t, 64, %in;\n";
+  const size_t sums = registers_of_c(product);
+  body += load('a', registers_of_a(product), 0) + load('b', registers_of_b(product), kFirstB) +
+          load('c', sums, kFirstC);
+  body += product.opcode + " " + list('d', sums) + ", " + list('a', registers_of_a(product)) +
+          ", " + list('b', registers_of_b(product)) + ", " + list('c', sums) + ";\n";
+  for (size_t i = 0; i < sums; ++i) {
+    body += "st.global.b32 [%at+" + std::to_string(4 * (kFirstD + i)) + "], %d" +
+            std::to_string(i) + ";\n";
   }
+  return kernel_text(body);
+}
+
+std::vector<uint32_t> words_of(const Product& product, const Elements& a, const Elements& b,
+                               const Elements& c) {
   std::vector<uint32_t> words(16 * 32, 0);
   for (size_t row = 0; row < 16; ++row) {
     for (size_t i = 0; i < product.k; ++i) {
@@ -127,30 +144,34 @@ Elements multiply(const Product& product, const Elements& a, const Elements& b, 
             a[product.k * row + i]);
     }
     for (size_t column = 0; column < 8; ++column) {
-      place(words, 6, spot_of_c(row, column, product.sum_bytes), product.sum_bytes,
+      place(words, kFirstC, spot_of_c(row, column, product.sum_bytes), product.sum_bytes,
             c[8 * row + column]);
     }
   }
   for (size_t i = 0; i < product.k; ++i) {
     for (size_t column = 0; column < 8; ++column) {
-      place(words, 4, spot_of_b(i, column, product.factor_bytes), product.factor_bytes,
+      place(words, kFirstB, spot_of_b(i, column, product.factor_bytes), product.factor_bytes,
             b[8 * i + column]);
     }
   }
-  World world(kernel_text(body));
-  const uint64_t at = world.put(words);
+  return words;
+}
+
+Elements multiply(const Product& product, const Elements& a, const Elements& b, const Elements& c) {
+  World world(text_of(product));
+  const uint64_t at = world.put(words_of(product, a, b, c));
   Arguments arguments;
   arguments.add(at);
   const LaunchReport report = world.run("k", {.block = {32}}, arguments);
   INFO(describe(report));
   CHECK(report.findings.empty());
-  const std::vector<uint32_t> out = world.get<uint32_t>(at, words.size());
+  const std::vector<uint32_t> out = world.get<uint32_t>(at, 16 * 32);
   Elements d(16 * 8);
   for (size_t row = 0; row < 16; ++row) {
     for (size_t column = 0; column < 8; ++column) {
       const Spot spot = spot_of_c(row, column, product.sum_bytes);
       const uint32_t word =
-          out[16 * spot.lane + 10 + spot.reg] >> (8 * product.sum_bytes * spot.part);
+          out[16 * spot.lane + kFirstD + spot.reg] >> (8 * product.sum_bytes * spot.part);
       d[8 * row + column] = product.sum_bytes == 2 ? word & 0xffffu : word;
     }
   }

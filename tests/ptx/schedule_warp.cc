@@ -184,7 +184,8 @@ class WarpRunner {
                     "more instructions than LaunchOptions::instructions_max");
       return false;
     }
-    if (branches_left_ > 0 && --branches_left_ == 0) yields_ = warp_.rotates = true;
+    if (branches_left_ > 0) --branches_left_;
+    if (branches_left_ == 0) yields_ = warp_.rotates = true;
     return !yields_;
   }
 

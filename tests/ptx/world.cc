@@ -67,6 +67,7 @@ std::vector<uint64_t> try_lanes(const Trial& trial, const std::vector<Lane>& lan
                           " %c, [%at+16];\n" + trial.code + "\nst.global." + trial.result +
                           " [%at+24], %d;"));
   std::vector<Slot> cells;
+  cells.reserve(lanes.size());
   for (const Lane& lane : lanes) cells.push_back({lane});
   const uint64_t address = world.put(cells);
   Arguments arguments;
