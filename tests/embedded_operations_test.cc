@@ -52,11 +52,11 @@ CallKey key(Operation operation, Params params = {}) {
 }
 
 // A request of `model` for rows with these wire forms.
-struct Asked {
+struct Attempt {
   std::vector<Row> rows;
   Result<Prepared> prepared = Error{};
 
-  Asked(const EmbeddedModel& model, const CallKey& key, const std::vector<std::string>& wires) {
+  Attempt(const EmbeddedModel& model, const CallKey& key, const std::vector<std::string>& wires) {
     for (const std::string& wire : wires)
       rows.push_back({.payload = {}, .wire = Slice::copy_of(wire)});
     prepared = model.prepare(key, rows);
@@ -93,40 +93,40 @@ std::vector<float> numbers(const Output& output) {
 }  // namespace
 
 TEST_CASE("embed takes strings and token arrays") {
-  const Asked asked(encoder(), key(Operation::kEmbed), {R"("a\u0020b")", "[4,5]", R"("")"});
+  const Attempt asked(encoder(), key(Operation::kEmbed), {R"("a\u0020b")", "[4,5]", R"("")"});
   CHECK(asked.ids(0) == Ids{2, 4, 5, 3});
   CHECK(asked.ids(1) == Ids{2, 4, 5, 3});
   CHECK(asked.ids(2) == Ids{2, 3});
   CHECK(asked.prepared.value().tokens == 10);
   CHECK(asked.prepared.value().truncated == 0);
-  CHECK(Asked(encoder(), key(Operation::kEmbed), {"true"})
+  CHECK(Attempt(encoder(), key(Operation::kEmbed), {"true"})
             .refused(Code::kInvalid, "input", "'input[0]' must be a string or"));
-  CHECK(Asked(encoder(), key(Operation::kEmbed), {R"("a")", R"([4,"b"])"})
+  CHECK(Attempt(encoder(), key(Operation::kEmbed), {R"("a")", R"([4,"b"])"})
             .refused(Code::kInvalid, "input", "'input[1]' holds the token id \"b\""));
 }
 
 TEST_CASE("rerank makes a pair of the query and each document") {
   const CallKey query = key(Operation::kRerank, {{"query", R"("a b")"}});
-  const Asked asked(cross_encoder(), query, {R"("c")", R"({"id":1,"text":"d c"})", R"("")"});
+  const Attempt asked(cross_encoder(), query, {R"("c")", R"({"id":1,"text":"d c"})", R"("")"});
   CHECK(asked.ids(0) == Ids{2, 4, 5, 3, 6 | kB, 3 | kB});
   CHECK(asked.ids(1) == Ids{2, 4, 5, 3, 7 | kB, 6 | kB, 3 | kB});
   CHECK(asked.ids(2) == Ids{2, 4, 5, 3, 3 | kB});
   CHECK(asked.prepared.value().tokens == 18);
-  CHECK(Asked(cross_encoder(), query, {R"("c")", R"({"title":"d"})"})
+  CHECK(Attempt(cross_encoder(), query, {R"("c")", R"({"title":"d"})"})
             .refused(Code::kInvalid, "documents", "'documents[1]' must be"));
-  CHECK(Asked(cross_encoder(), key(Operation::kRerank), {R"("c")"})
+  CHECK(Attempt(cross_encoder(), key(Operation::kRerank), {R"("c")"})
             .refused(Code::kInvalid, "query", "missing"));
-  CHECK(Asked(cross_encoder(), key(Operation::kRerank, {{"query", "7"}}), {R"("c")"})
+  CHECK(Attempt(cross_encoder(), key(Operation::kRerank, {{"query", "7"}}), {R"("c")"})
             .refused(Code::kInvalid, "query", "must be a string"));
 }
 
 TEST_CASE("classify takes a text or a pair of texts") {
-  const Asked asked(classifier(), key(Operation::kClassify), {R"("a b")", R"(["a","b c"])"});
+  const Attempt asked(classifier(), key(Operation::kClassify), {R"("a b")", R"(["a","b c"])"});
   CHECK(asked.ids(0) == Ids{2, 4, 5, 3});
   CHECK(asked.ids(1) == Ids{2, 4, 3, 5 | kB, 6 | kB, 3 | kB});
   for (const char* wire : {"[]", R"(["a"])", R"(["a","b","c"])", R"(["a",1])", "{}", "1"}) {
     CAPTURE(wire);
-    CHECK(Asked(classifier(), key(Operation::kClassify), {wire})
+    CHECK(Attempt(classifier(), key(Operation::kClassify), {wire})
               .refused(Code::kInvalid, "input", "must be a string or an array of two strings"));
   }
 }
@@ -143,11 +143,11 @@ TEST_CASE("a model does what its head is for, and refuses the rest by its name")
   for (const Operation operation : {Operation::kSparse, Operation::kPredict, Operation::kInfer})
     CHECK(!classifier().supports(operation));
   const CallKey rerank = key(Operation::kRerank, {{"query", R"("a")"}});
-  CHECK(Asked(encoder(), rerank, {R"("c")"})
+  CHECK(Attempt(encoder(), rerank, {R"("c")"})
             .refused(Code::kInvalid, "model", "'m' makes embeddings; it cannot rerank."));
-  CHECK(Asked(classifier(), rerank, {R"("c")"})
+  CHECK(Attempt(classifier(), rerank, {R"("c")"})
             .refused(Code::kInvalid, "model", "3 labels where a cross-encoder has one"));
-  CHECK(Asked(cross_encoder(), key(Operation::kEmbed), {R"("c")"})
+  CHECK(Attempt(cross_encoder(), key(Operation::kEmbed), {R"("c")"})
             .refused(Code::kInvalid, "model", "'m' classifies; it cannot make embeddings."));
   CHECK(encoder().labels().empty());
   CHECK(classifier().labels().size() == 3);
@@ -159,7 +159,7 @@ TEST_CASE("a model of one segment takes no pairs") {
   options.segments = false;
   const EmbeddedBert model = cross_encoder(options);
   CHECK(!model.supports(Operation::kRerank));
-  CHECK(Asked(model, key(Operation::kClassify), {R"(["a","b"])"})
+  CHECK(Attempt(model, key(Operation::kClassify), {R"(["a","b"])"})
             .refused(Code::kInvalid, "input", "does not take"));
 }
 
@@ -168,7 +168,7 @@ TEST_CASE("what is too long is cut or refused as the request says, else as the s
   const auto embed = [&](OnTooLong setting, Params params) {
     EmbeddedBertOptions options;
     options.on_too_long = setting;
-    return Asked(encoder(options), key(Operation::kEmbed, std::move(params)), {R"("a")", text});
+    return Attempt(encoder(options), key(Operation::kEmbed, std::move(params)), {R"("a")", text});
   };
   const Ids end_cut = {2, 4, 5, 6, 7, 4, 5, 3};
   const Ids start_cut = {2, 5, 6, 7, 4, 5, 6, 3};
@@ -190,19 +190,19 @@ TEST_CASE("what is too long is cut or refused as the request says, else as the s
 TEST_CASE("token arrays and pairs that are too long are cut at the end the request says") {
   const Params left = {{"truncation_direction", R"("left")"}};
   const std::vector<std::string> array = {"[4,5,6,7,4,5,6]"};
-  CHECK(Asked(encoder(), key(Operation::kEmbed), array).ids(0) == Ids{2, 4, 5, 6, 7, 4, 5, 3});
-  CHECK(Asked(encoder(), key(Operation::kEmbed, left), array).ids(0) ==
+  CHECK(Attempt(encoder(), key(Operation::kEmbed), array).ids(0) == Ids{2, 4, 5, 6, 7, 4, 5, 3});
+  CHECK(Attempt(encoder(), key(Operation::kEmbed, left), array).ids(0) ==
         Ids{2, 5, 6, 7, 4, 5, 6, 3});
-  CHECK(Asked(encoder(), key(Operation::kEmbed, {{"truncate", "false"}}), array)
+  CHECK(Attempt(encoder(), key(Operation::kEmbed, {{"truncate", "false"}}), array)
             .refused(Code::kTooLarge, "input", "is 9 tokens long"));
-  const Asked pair(cross_encoder(),
-                   key(Operation::kRerank, {{"query", R"("a b")"}, {"truncate", "true"}}),
-                   {R"("c d c d c")"});
+  const Attempt pair(cross_encoder(),
+                     key(Operation::kRerank, {{"query", R"("a b")"}, {"truncate", "true"}}),
+                     {R"("c d c d c")"});
   CHECK(pair.ids(0) == Ids{2, 4, 5, 3, 6 | kB, 7 | kB, 6 | kB, 3 | kB});
   CHECK(pair.prepared.value().truncated == 1);
-  CHECK(Asked(cross_encoder(),
-              key(Operation::kRerank, {{"query", R"("a b")"}, {"truncate", "false"}}),
-              {R"("c")", R"("c d c d c")"})
+  CHECK(Attempt(cross_encoder(),
+                key(Operation::kRerank, {{"query", R"("a b")"}, {"truncate", "false"}}),
+                {R"("c")", R"("c d c d c")"})
             .refused(Code::kTooLarge, "documents", "'documents[1]' is 10 tokens long"));
 }
 
@@ -212,16 +212,17 @@ TEST_CASE("a prompt stands before a text if the request or the folder names one"
   options.prompts.usual = "b ";
   const EmbeddedBert model = encoder(options);
   const auto with = [](const char* name) { return Params{{"prompt_name", name}}; };
-  CHECK(Asked(model, key(Operation::kEmbed, with(R"("query")")), {R"("c")"}).ids(0) ==
+  CHECK(Attempt(model, key(Operation::kEmbed, with(R"("query")")), {R"("c")"}).ids(0) ==
         Ids{2, 4, 5, 6, 3});
-  CHECK(Asked(model, key(Operation::kEmbed, with(R"("none")")), {R"("c")"}).ids(0) == Ids{2, 6, 3});
-  CHECK(Asked(model, key(Operation::kEmbed), {R"("c")", "[6]"}).ids(0) == Ids{2, 5, 6, 3});
-  CHECK(Asked(model, key(Operation::kEmbed), {R"("c")", "[6]"}).ids(1) == Ids{2, 6, 3});
-  CHECK(Asked(model, key(Operation::kEmbed, with(R"("query")")), {"[6]"})
+  CHECK(Attempt(model, key(Operation::kEmbed, with(R"("none")")), {R"("c")"}).ids(0) ==
+        Ids{2, 6, 3});
+  CHECK(Attempt(model, key(Operation::kEmbed), {R"("c")", "[6]"}).ids(0) == Ids{2, 5, 6, 3});
+  CHECK(Attempt(model, key(Operation::kEmbed), {R"("c")", "[6]"}).ids(1) == Ids{2, 6, 3});
+  CHECK(Attempt(model, key(Operation::kEmbed, with(R"("query")")), {"[6]"})
             .refused(Code::kInvalid, "prompt_name", "token ids"));
-  CHECK(Asked(model, key(Operation::kEmbed, with(R"("passage")")), {R"("c")"})
+  CHECK(Attempt(model, key(Operation::kEmbed, with(R"("passage")")), {R"("c")"})
             .refused(Code::kInvalid, "prompt_name", "'query', 'none'"));
-  CHECK(Asked(encoder(), key(Operation::kEmbed, with(R"("query")")), {R"("c")"})
+  CHECK(Attempt(encoder(), key(Operation::kEmbed, with(R"("query")")), {R"("c")"})
             .refused(Code::kInvalid, "prompt_name", "has no prompts"));
 }
 
@@ -229,7 +230,7 @@ TEST_CASE("parameters the model cannot honour are refused by name") {
   EmbeddedBertOptions raw;
   raw.normalize = false;
   const auto asked = [](const EmbeddedBert& model, const char* name, const char* value) {
-    return Asked(model, key(Operation::kEmbed, {{name, value}}), {R"("a")"});
+    return Attempt(model, key(Operation::kEmbed, {{name, value}}), {R"("a")"});
   };
   CHECK(asked(encoder(), "normalize", "false").refused(Code::kInvalid, "normalize", "length one"));
   CHECK(asked(encoder(), "normalize", "true").prepared.ok());

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes vocab.txt and tokenizer.jsonl beside itself: a small vocabulary and what Hugging Face's
-`tokenizers` package (pip install tokenizers==0.23.3) makes of hostile texts with it.
+"""Writes vocab.txt, tokenizer.jsonl and tokenizer_pairs.jsonl beside itself: a small vocabulary and
+what Hugging Face's `tokenizers` package (pip install tokenizers==0.23.3) makes of hostile texts
+with it.
 
 tokenizer.jsonl has one JSON value per line. An object starts a part: the flags, the limit in
 tokens, and `words`, the FNV-1a hash of the words made of q, c, q for every code point c. An array
 is a case of that part: the text, its ids, and 1 if it was cut. The texts follow from a seed and are
 made by tests/e2e/tokenizer_differential.py.
+
+tokenizer_pairs.jsonl has a pair per line: two texts, the limit, 1 if cut at the start, the tokens
+with 2^30 added to those of the second segment, and 1 if something was cut.
 """
 
 import itertools
@@ -175,6 +179,27 @@ def words_hash(tokenizer):
     return "%016x" % value
 
 
+def write_pairs(pieces):
+    """Lengths on both sides of every edge of the truncation, then mixed texts."""
+    make = Texts(20240301)
+    lines = []
+    for limit, left in itertools.product((4, 5, 6, 11, 12), (False, True)):
+        tokenizer = BertWordPieceTokenizer({piece: i for i, piece in enumerate(pieces)})
+        tokenizer._tokenizer.enable_truncation(limit, direction="left" if left else "right")
+        counts = sorted({0, 1, limit // 2 - 2, limit // 2 - 1, limit // 2, limit - 3, limit + 1})
+        words = [" ".join(ENGLISH[: max(n, 0)]) for n in counts]
+        texts = list(itertools.product(words, words))
+        texts += [(make.text()[:20], make.text()[:20]) for _ in range(3)]
+        for first, second in texts:
+            encoding = tokenizer.encode(first, second)
+            tokens = [i + (t << 30) for i, t in zip(encoding.ids, encoding.type_ids)]
+            lines.append(
+                [first, second, limit, int(left), tokens, int(bool(encoding.overflowing))]
+            )
+    with open(os.path.join(HERE, "tokenizer_pairs.jsonl"), "w", encoding="ascii") as file:
+        file.write("".join(json.dumps(x, separators=(",", ":")) + "\n" for x in lines))
+
+
 def main():
     pieces = vocabulary()
     with open(os.path.join(HERE, "vocab.txt"), "w", encoding="utf-8") as file:
@@ -208,6 +233,7 @@ def main():
             lines.append([text, encoding.ids, int(bool(encoding.overflowing))])
     with open(os.path.join(HERE, "tokenizer.jsonl"), "w", encoding="ascii") as file:
         file.write("".join(json.dumps(x, separators=(",", ":")) + "\n" for x in lines))
+    write_pairs(pieces)
     print("%d pieces, %d lines" % (len(pieces), len(lines)))
 
 
