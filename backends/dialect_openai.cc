@@ -1,111 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/dialect_openai.h"
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstring>
-
-#include "base/base64.h"
+#include "backends/codec_common.h"
+#include "backends/codec_inputs.h"
+#include "backends/vector_text.h"
 
 namespace sluice::openai {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "vectors go out as they lie in memory");
-
-Error invalid(std::string param, std::string message) {
-  return Error{.code = Code::kInvalid, .message = std::move(message), .param = std::move(param)};
-}
-
-const char* name_of(JsonType type) {
-  switch (type) {
-    case JsonType::kNull:
-      return "null";
-    case JsonType::kBool:
-      return "a boolean";
-    case JsonType::kNumber:
-      return "a number";
-    case JsonType::kString:
-      return "a string";
-    case JsonType::kArray:
-      return "an array";
-    case JsonType::kObject:
-      return "an object";
-  }
-  return "unknown";
-}
-
-Error wrong_type(const std::string& param, const char* wanted, JsonView got) {
-  return invalid(param, "'" + param + "' must be " + wanted + ", not " + name_of(got.type()) + ".");
-}
-
-// A token array must hold at least one integer and nothing else. `param` names it in errors.
-std::optional<Error> check_tokens(JsonView array, const std::string& param) {
-  std::optional<Error> error;
-  size_t index = 0;
-  array.for_each_item([&](JsonView token) {
-    if (!token.is(JsonType::kNumber) || !token.integer()) {
-      error =
-          wrong_type(param + "[" + std::to_string(index) + "]", "a token id (an integer)", token);
-      error->param = "input";
-    }
-    ++index;
-    return !error;
-  });
-  if (!error && index == 0) error = invalid("input", "'" + param + "' must not be empty.");
-  return error;
-}
-
-// The items of "input" when it is an array of texts or of token arrays.
-std::optional<Error> read_list(JsonView array, bool texts, std::vector<Input>& inputs) {
-  std::optional<Error> error;
-  array.for_each_item([&](JsonView item) {
-    const std::string param = "input[" + std::to_string(inputs.size()) + "]";
-    if (inputs.size() == kInputsMax) {
-      error = invalid("input", "'input' holds more than " + std::to_string(kInputsMax) + " items.");
-    } else if (texts && !item.is(JsonType::kString)) {
-      error = wrong_type(param, "a string like the items before it", item);
-    } else if (!texts && !item.is(JsonType::kArray)) {
-      error = wrong_type(param, "an array of token ids like the items before it", item);
-    } else if (!texts) {
-      error = check_tokens(item, param);
-    }
-    if (error) {
-      error->param = "input";
-      return false;
-    }
-    inputs.push_back({texts ? Input::Kind::kText : Input::Kind::kTokens, item});
-    return true;
-  });
-  return error;
-}
+using codec::invalid;
+using codec::wrong_type;
 
 std::optional<Error> read_input(JsonView value, std::vector<Input>& inputs) {
-  if (value.is(JsonType::kString)) {
-    inputs.push_back({Input::Kind::kText, value});
-    return std::nullopt;
-  }
-  if (!value.is(JsonType::kArray))
-    return wrong_type("input", "a string, an array of strings, or arrays of token ids", value);
-  std::optional<JsonType> first;
-  value.for_each_item([&](JsonView item) {
-    first = item.type();
-    return false;
-  });
-  if (!first) return invalid("input", "'input' must not be an empty array.");
-  if (*first == JsonType::kNumber) {  // one flat array of ids is one input
-    inputs.push_back({Input::Kind::kTokens, value});
-    return check_tokens(value, "input");
-  }
-  if (*first != JsonType::kString && *first != JsonType::kArray)
-    return invalid("input", std::string("'input[0]' must be a string or a token id, not ") +
-                                name_of(*first) + ".");
-  return read_list(value, *first == JsonType::kString, inputs);
+  std::vector<JsonView> views;
+  auto error = codec::read_inputs(value, {.field = "input", .items_max = kInputsMax}, views);
+  for (const JsonView view : views)
+    inputs.push_back(
+        {view.is(JsonType::kString) ? Input::Kind::kText : Input::Kind::kTokens, view});
+  return error;
 }
 
 std::optional<Error> read_member(std::string_view key, JsonView value, EmbeddingsRequest& request) {
   if (key == "model") {
-    if (!value.is(JsonType::kString)) return wrong_type("model", "a string", value);
+    if (!value.is(JsonType::kString)) return wrong_type("model", "model", "a string", value);
     request.model = value.text();
   } else if (key == "input") {
     return read_input(value, request.inputs);
@@ -124,41 +41,12 @@ std::optional<Error> read_member(std::string_view key, JsonView value, Embedding
       return invalid("dimensions", "'dimensions' must be a positive integer.");
     request.dimensions = static_cast<uint32_t>(*n);
   } else if (key == "user") {
-    if (!value.is(JsonType::kString)) return wrong_type("user", "a string", value);
+    if (!value.is(JsonType::kString)) return wrong_type("user", "user", "a string", value);
   } else {
     std::string name(key.substr(0, 100));
     return invalid(name, "Unrecognized request argument supplied: " + name);
   }
   return std::nullopt;
-}
-
-// The vector's leading `dimensions` numbers, scaled to length 1.
-std::vector<float> cut(std::span<const float> vector, uint32_t dimensions) {
-  std::vector<float> result(
-      vector.begin(),
-      vector.begin() + static_cast<ptrdiff_t>(std::min<size_t>(dimensions, vector.size())));
-  double squares = 0;
-  for (float x : result) squares += static_cast<double>(x) * x;
-  if (squares > 0) {
-    const double scale = 1 / std::sqrt(squares);
-    for (float& x : result) x = static_cast<float>(x * scale);
-  }
-  return result;
-}
-
-void append_vector(std::string& out, std::span<const float> vector, bool base64) {
-  if (base64) {
-    out += '"';
-    append_base64(out, {reinterpret_cast<const char*>(vector.data()), vector.size_bytes()});
-    out += '"';
-    return;
-  }
-  out += '[';
-  for (size_t i = 0; i < vector.size(); ++i) {
-    if (i > 0) out += ',';
-    append_json_number(out, vector[i]);
-  }
-  out += ']';
 }
 
 // OpenAI's names for kinds of failure.
@@ -209,11 +97,8 @@ void append_model(std::string& out, std::string_view id, int64_t created) {
 }  // namespace
 
 Result<EmbeddingsRequest> read_embeddings(const Slice& body) {
-  Result<JsonView> root = parse_json(body);
+  const Result<JsonView> root = codec::parse_object(body);
   if (!root.ok()) return root.error();
-  if (!root.value().is(JsonType::kObject))
-    return invalid("", std::string("The body must be a JSON object, not ") +
-                           name_of(root.value().type()) + ".");
   EmbeddingsRequest request;
   std::optional<Error> error;
   root.value().for_each_member([&](std::string_view key, JsonView value) {
@@ -237,21 +122,15 @@ std::string write_embeddings(const EmbeddingsResponse& response) {
     out += i == 0 ? R"({"object":"embedding","index":)" : R"(,{"object":"embedding","index":)";
     append_json_number(out, static_cast<int64_t>(i));
     out += R"(,"embedding":)";
-    const std::span<const float> vector = response.vectors[i].as<float>();
-    if (response.dimensions) {
-      append_vector(out, cut(vector, *response.dimensions), response.base64);
-    } else {
-      append_vector(out, vector, response.base64);
-    }
+    codec::append_vector(out, response.vectors[i].as<float>(),
+                         {.base64 = response.base64, .dimensions = response.dimensions});
     out += '}';
   }
   out += R"(],"model":)";
   append_json_string(out, response.model);
-  out += R"(,"usage":{"prompt_tokens":)";
-  append_json_number(out, static_cast<int64_t>(response.prompt_tokens));
-  out += R"(,"total_tokens":)";
-  append_json_number(out, static_cast<int64_t>(response.prompt_tokens));
-  out += "}}";
+  out += ',';
+  codec::append_usage(out, response.prompt_tokens);
+  out += '}';
   return out;
 }
 

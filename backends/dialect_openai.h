@@ -10,10 +10,22 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/dialect.h"
 #include "base/json.h"
 #include "base/result.h"
 
-namespace sluice::openai {
+namespace sluice {
+
+// "openai".
+const Dialect& openai_dialect();
+
+namespace openai {
+
+// "openai.embeddings": POST /v1/embeddings, and POST /embeddings where a server listens at the root
+// of its URL and a model need not be named. What is asked for is float or base64 if all callers of
+// a call want that; to others the vectors are converted. Vectors that an engine gave are cut to
+// Asked::Shape::dimensions.
+const Codec& embeddings_codec();
 
 // More inputs than this in one request are refused, as OpenAI does.
 inline constexpr size_t kInputsMax = 2048;
@@ -58,4 +70,5 @@ std::string write_error(const Error& error);
 std::string write_models(std::span<const std::string> ids, int64_t created);
 std::string write_model(std::string_view id, int64_t created);
 
-}  // namespace sluice::openai
+}  // namespace openai
+}  // namespace sluice

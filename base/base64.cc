@@ -17,6 +17,17 @@ constexpr auto kPairs = [] {
   return pairs;
 }();
 
+constexpr uint8_t kNone = 0x80;  // no character of the alphabet
+
+constexpr auto kValues = [] {
+  std::array<uint8_t, 256> values{};
+  values.fill(kNone);
+  for (uint8_t i = 0; i < 64; ++i) values[static_cast<uint8_t>(kAlphabet[i])] = i;
+  return values;
+}();
+
+uint32_t value_of(char c) { return kValues[static_cast<uint8_t>(c)]; }
+
 }  // namespace
 
 void append_base64(std::string& out, std::string_view bytes) {
@@ -39,6 +50,30 @@ void append_base64(std::string& out, std::string_view bytes) {
   to[1] = kAlphabet[bits >> 12 & 63];
   to[2] = two ? kAlphabet[bits >> 6 & 63] : '=';
   to[3] = '=';
+}
+
+std::optional<size_t> base64_size(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  const size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  uint32_t seen = 0;
+  for (const char c : text.substr(0, text.size() - padding)) seen |= value_of(c);
+  if ((seen & kNone) != 0) return std::nullopt;
+  return text.size() / 4 * 3 - padding;
+}
+
+void append_from_base64(std::string& out, std::string_view text) {
+  const size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  const size_t start = out.size();
+  out.resize(start + text.size() / 4 * 3);
+  char* to = out.data() + start;
+  for (size_t i = 0; i < text.size(); i += 4, to += 3) {
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 4; ++j) bits = bits << 6 | (value_of(text[i + j]) & 63);
+    to[0] = static_cast<char>(bits >> 16);
+    to[1] = static_cast<char>(bits >> 8 & 0xff);
+    to[2] = static_cast<char>(bits & 0xff);
+  }
+  out.resize(out.size() - padding);
 }
 
 }  // namespace sluice
