@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "batcher/admission.h"
 
+#include "batcher/service.h"
+
 namespace sluice {
 namespace {
 
@@ -50,6 +52,12 @@ std::optional<Refused> refuse(const Situation& situation, const Weight& weight,
     return Refused{Refusal::kHopeless,
                    {.code = Code::kTimeout,
                     .message = "The deadline cannot be met: the model needs longer than that."}};
+  }
+  if (situation.opens_in) {
+    return Refused{Refusal::kOpen,
+                   {.code = Code::kUnavailable,
+                    .message = "What runs this model does not answer.",
+                    .retry_after = whole_seconds(*situation.opens_in)}};
   }
   if (weight.bytes > options.queued_bytes_max) {
     return Refused{

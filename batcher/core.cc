@@ -37,7 +37,11 @@ std::optional<Instant> Core::next_wake() const {
   const auto earlier = [&wake](Instant at) { wake = wake ? std::min(*wake, at) : at; };
   if (!state_->deadlines.empty()) earlier(state_->deadlines.top_order().at);
   for (const auto& model : state_->models) {
-    if (const auto hold = model->rooms.next_hold()) earlier(*hold);
+    if (const auto end = model->rooms.next_end()) earlier(*end);
+    if (!model->rooms.has_ready()) continue;
+    if (const auto probe = state_->slots.opens_at(model->options.backends, state_->now)) {
+      earlier(*probe);
+    }
   }
   return wake;
 }
@@ -60,7 +64,9 @@ void Core::State::on(Arrived& event) {
   }
 
   Live& live = open(std::move(request), weight);
-  wait(live, 0, static_cast<uint32_t>(live.request.rows.size()), 0);
+  Piece& piece = make_piece(live, 0, static_cast<uint32_t>(live.request.rows.size()), 0);
+  if (live.alone) return model.rooms.arrive(room_key(live), piece, now);
+  model.rooms.arrive(live.request.key, piece, now);
 }
 
 void Core::State::on(Cancelled& event) {
@@ -82,15 +88,15 @@ void Core::State::on(CallStarted& event) {
   }
 }
 
-// A call has ended: its slot is free, and each of its rows has an outcome, waits again, or takes
-// its request down with it.
+// A call has ended: its slot is free, and each of its rows has an outcome, or what core_failures.cc
+// makes of it.
 void Core::State::on(CallDone& event) {
   const auto found = calls.find(event.call);
   if (found == calls.end()) return;
   const std::unique_ptr<Call> call = std::move(found->second);
   calls.erase(found);
   Model& model = *models[call->model];
-  slots.release(model.options.backends[call->backend_position]);
+  slots.release(call->backend);
   stats.in_flight -= call->weight;
   const bool was_aborted = std::exchange(call->aborted, true);
 
@@ -101,7 +107,15 @@ void Core::State::on(CallDone& event) {
               .message = "The backend gave " + std::to_string(event.outcomes.value().size()) +
                          " results for " + std::to_string(call->weight.items) + " inputs."};
   }
-  if (event.outcomes.ok() && !was_aborted) {
+  const bool ok = event.outcomes.ok();
+  const bool probe_failed =
+      note_health(*call, ok ? std::nullopt : std::optional(event.failure), was_aborted);
+  if (!ok) {
+    on_failure(*call, event.outcomes.error(), event.failure);
+    if (probe_failed) give_up_waiting(*call);
+    return;
+  }
+  if (!was_aborted) {
     model.service[call->backend_position].learn(now, model.units(call->weight),
                                                 now - call->started);
   }
@@ -109,11 +123,7 @@ void Core::State::on(CallDone& event) {
   for (size_t i = 0; i < call->segments.size(); ++i) {
     const Segment& segment = call->segments[i];
     if (Live* live = land(*call, i)) {
-      if (event.outcomes.ok()) {
-        deliver(*live, segment, std::span(event.outcomes.value()).subspan(row, segment.count));
-      } else {
-        fail(*live, segment, event.outcomes.error(), event.failure);
-      }
+      deliver(*live, segment, std::span(event.outcomes.value()).subspan(row, segment.count));
     }
     row += segment.count;
   }
@@ -140,7 +150,7 @@ void Core::State::expire() {
 // Gives every free slot the ready key whose head is oldest, until slots or keys run out. The models
 // are few, being configured; what there may be many of is in heaps.
 void Core::State::dispatch() {
-  for (const auto& model : models) model->rooms.end_holds(now);
+  for (const auto& model : models) model->rooms.end_waits(now);
   for (;;) {
     std::optional<ModelIndex> next;
     BackendIndex backend = 0;
@@ -148,7 +158,8 @@ void Core::State::dispatch() {
       const Rooms& rooms = models[i]->rooms;
       if (!rooms.has_ready()) continue;
       if (next && models[*next]->rooms.head() <= rooms.head()) continue;
-      const std::optional<BackendIndex> free = slots.choose(models[i]->options.backends);
+      const std::optional<BackendIndex> free =
+          slots.choose(models[i]->options.backends, now, rooms.avoid());
       if (!free) continue;
       next = i;
       backend = *free;
@@ -165,11 +176,12 @@ void Core::State::dispatch() {
 }
 
 void Core::State::start_call(Model& model, ModelIndex index, BackendIndex backend) {
-  slots.occupy(backend);
+  slots.occupy(backend, ++last_call, now);
   const auto& backends = model.options.backends;
   auto call = std::make_unique<Call>();
-  call->id = ++last_call;
+  call->id = last_call;
   call->model = index;
+  call->backend = backend;
   call->backend_position =
       static_cast<size_t>(std::find(backends.begin(), backends.end(), backend) - backends.begin());
   call->started = now;
@@ -177,6 +189,7 @@ void Core::State::start_call(Model& model, ModelIndex index, BackendIndex backen
   shares.clear();
   const Departure departure = model.rooms.take(now, sequence, shares);
   call->weight = departure.weight;
+  call->is_part = departure.reason == LeaveReason::kSplit;
   StartCall start;
   start.call = call->id;
   start.backend = backend;
@@ -189,6 +202,7 @@ void Core::State::start_call(Model& model, ModelIndex index, BackendIndex backen
   start.key = call->segments.front().live->request.key;
 
   ++stats.calls;
+  stats.split_calls += call->is_part;
   ++stats.left[static_cast<size_t>(departure.reason)];
   stats.rows_sent += departure.weight.items;
   stats.in_flight += departure.weight;
@@ -206,6 +220,10 @@ void Core::State::measure() {
   }
   stats.requests_open = requests.size();
   stats.calls_in_flight = slots.in_use();
+  for (BackendIndex i = 0; i < slots.size(); ++i) {
+    const Breaker& breaker = slots.breaker_of(i);
+    stats.backends[i] = {slots.slots_of(i), breaker.state(), breaker.opens()};
+  }
 }
 
 }  // namespace sluice

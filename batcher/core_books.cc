@@ -2,6 +2,7 @@
 // Core, as a bookkeeper: who waits where, who is in which call, and who is answered with what.
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "base/assert.h"
@@ -9,12 +10,27 @@
 
 namespace sluice {
 
+namespace {
+
+// The key of an offender's requests, which no other request has: no key holds a NUL.
+std::string alone_key(const Request& request) {
+  return request.key + '\0' + std::to_string(request.tenant);
+}
+
+}  // namespace
+
 Situation Core::State::situation(const Request& request, const Weight& weight) const {
   const Model& model = *models[request.model];
-  const Queue* queue = model.rooms.find(request.key);
+  const bool alone = offenders.travels_alone(request.tenant, now);
+  const Queue* queue = alone ? model.rooms.find(alone_key(request)) : model.rooms.find(request.key);
   Situation seen;
   seen.now = now;
   seen.draining = draining;
+  if (slots.all_open(model.options.backends)) {
+    // Without a probe to wait for, nobody knows; it may be over in a moment.
+    const auto probe = slots.next_probe(model.options.backends, now).value_or(seconds(1));
+    if (probe > Duration{}) seen.opens_in = probe;
+  }
   seen.waiting = model.rooms.weight();
   seen.tenant_items = model.rooms.items_of(request.tenant);
   seen.held_bytes = stats.in_flight.bytes;
@@ -34,6 +50,9 @@ void Core::State::refuse_request(const Request& request, Refused refused) {
   switch (refused.why) {
     case Refusal::kFull:
       ++stats.rejected_full;
+      break;
+    case Refusal::kOpen:
+      ++stats.rejected_open;
       break;
     case Refusal::kDraining:
       ++stats.rejected_drain;
@@ -57,10 +76,13 @@ Live& Core::State::open(Request request, const Weight& weight) {
   live->leave_by = kNever;
   if (model.options.batch.wait_max > Duration{}) {
     const Duration service = model.p99(now, weight).value_or(Duration{});
+    const Duration wait_max = model.options.batch.wait_max;
     live->leave_by =
-        std::min(request.arrived + model.options.batch.wait_max, live->deadline - service);
+        std::min(request.arrived + std::min(request.wait_max.value_or(wait_max), wait_max),
+                 live->deadline - service);
   }
   live->oversize = broken_limit(weight, model.options.batch).has_value();
+  live->alone = offenders.travels_alone(request.tenant, now);
   live->rows_open = request.rows.size();
   live->request = std::move(request);
   deadlines.insert({live->deadline, live->order.tie}, *live);
@@ -69,7 +91,11 @@ Live& Core::State::open(Request request, const Weight& weight) {
   return opened;
 }
 
-void Core::State::wait(Live& live, uint32_t first, uint32_t count, uint32_t attempts) {
+std::string Core::State::room_key(const Live& live) {
+  return live.alone ? alone_key(live.request) : live.request.key;
+}
+
+Piece& Core::State::make_piece(Live& live, uint32_t first, uint32_t count, uint32_t attempts) {
   auto piece = std::make_unique<Piece>();
   piece->live = &live;
   piece->index = live.pieces.size();
@@ -81,8 +107,8 @@ void Core::State::wait(Live& live, uint32_t first, uint32_t count, uint32_t atte
   piece->first = first;
   piece->rows = std::span(live.request.rows).subspan(first, count);
   piece->weight = weight_of(piece->rows);
-  models[live.request.model]->rooms.push(live.request.key, *piece, now);
   live.pieces.push_back(std::move(piece));
+  return *live.pieces.back();
 }
 
 void Core::State::board(Call& call, const Share& share, std::vector<CallRow>& rows) {
@@ -90,6 +116,7 @@ void Core::State::board(Call& call, const Share& share, std::vector<CallRow>& ro
   Live& live = *piece.live;
   if (live.last_call != call.id) {
     live.last_call = call.id;
+    ++call.requests;
     ++live.timings.calls;
     live.timings.batch_items =
         std::max(live.timings.batch_items, static_cast<uint32_t>(call.weight.items));
@@ -133,13 +160,9 @@ void Core::State::deliver(Live& live, const Segment& segment, std::span<Outcome>
   reply(live, std::move(live.outcomes));
 }
 
-void Core::State::fail(Live& live, const Segment& segment, const Error& error, Failure failure) {
-  if (failure == Failure::kBroken && segment.attempts < options.attempts_max) {
-    stats.retried_rows += segment.count;
-    return wait(live, segment.first, segment.count, segment.attempts);
-  }
+void Core::State::fail(Live& live, Error error) {
   ++stats.failed;
-  reply(live, error);
+  reply(live, std::move(error));
 }
 
 void Core::State::reply(Live& live, Result<std::vector<Outcome>> outcomes) {

@@ -23,7 +23,7 @@ struct Segment {
   Live* live = nullptr;  // nullptr: its request has left
   uint32_t first = 0;
   uint32_t count = 0;
-  uint32_t attempts = 0;  // calls its rows have been part of, this one included
+  uint32_t attempts = 0;  // as Piece::attempts, this call included
 };
 
 // Where a request is in a call: call->segments[segment].live is the request.
@@ -36,7 +36,10 @@ struct Flight {
 struct Call {
   CallId id = 0;
   ModelIndex model = 0;
+  BackendIndex backend = 0;
   size_t backend_position = 0;  // in ModelOptions::backends
+  bool is_part = false;         // of a call that failed and was split
+  size_t requests = 0;          // that had rows in it when it started
   Weight weight;
   Instant started;  // when it was asked for, then when it really began
   std::vector<Segment> segments;
@@ -53,6 +56,7 @@ struct Live {
   Instant deadline;       // its own, or the model's default
   Instant leave_by;       // waiting for company must end here
   bool oversize = false;  // larger than a whole batch
+  bool alone = false;     // shares calls with its own tenant only
   size_t deadline_place = kNowhere;
   std::vector<std::unique_ptr<Piece>> pieces;  // those that wait
   std::vector<Flight> flights;

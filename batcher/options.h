@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,9 @@ struct BatchLimits {
   uint64_t items_max = 64;
   uint64_t bytes_max = 4 * 1024 * 1024;
   uint64_t tokens_max = 16384;
-  Duration wait_max = {};  // hold a batch this long for company; zero: a free slot takes what waits
+  // Hold a batch this long for company, as far as company is to be expected; zero: a free slot
+  // takes what waits.
+  Duration wait_max = {};
 };
 
 // What may wait for one model at most; beyond, a request is refused with 429.
@@ -36,10 +39,18 @@ struct ModelOptions {
   std::vector<BackendIndex> backends;  // at least one
 };
 
-// A place where batches run.
+// A place where batches run. Models may share one; a model whose requests all travel alone
+// (items_max 1: what is passed through) is best on one of its own with many slots.
 struct BackendOptions {
   std::string name;
-  uint32_t slots = 1;  // calls it may have in flight
+  uint32_t slots = 1;       // calls it may have in flight, while it does not answer 429
+  bool bisect_5xx = false;  // a 5xx of kind kBroken may be one row's fault: look for it
+  bool repeatable = true;   // a call that broke in the middle may be made again
+  // Backends that name the same breaker share it: those that are one origin. nullopt: one of its
+  // own.
+  std::optional<uint32_t> breaker = {};
+  uint32_t breaker_failures = 5;  // in a row, and the breaker opens; zero: never. Of backends that
+                                  // share one, the first decides
 };
 
 // Everything the core is told at the start.
@@ -52,6 +63,10 @@ struct CoreOptions {
   int32_t priority_max = 10;                      // priorities beyond +-this count as this
   size_t keys_max = 1024;                         // distinct keys with rows waiting; beyond: 429
   size_t tenants_max = 4096;  // distinct tenants with rows waiting, per key; beyond: 429
+  Duration retry_pause = milliseconds(50);  // before a second call, doubling with each further one
+  Duration retry_pause_max = seconds(2);    // unless the backend asked for more
+  size_t offenders_max = 1024;  // tenants remembered for having made calls of others fail
+  uint64_t seed = 1;            // of what is left to chance: how pauses differ
 };
 
 }  // namespace sluice

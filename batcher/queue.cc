@@ -69,6 +69,7 @@ void Queue::push(Piece& piece) {
   auto [found, is_new] = tenants_.try_emplace(piece.tenant);
   if (is_new) found->second = ring_.emplace(ring_.end(), piece.tenant, steps_);
   Tenant& tenant = *found->second;
+  if (!is_new && tenant.pieces.empty()) ring_.splice(ring_.end(), away_, found->second);
   for (const Row& row : piece.rows) row_cost_max_ = std::max(row_cost_max_, cost(row));
   steps_ += piece.rows.size();
   weight_ += piece.weight;
@@ -156,15 +157,36 @@ void Queue::hand_out(Tenant& tenant, Piece& piece, uint32_t count, std::vector<S
   if (leaves_.contains(piece)) leaves_.remove(piece);
 }
 
-// Brings the tenant's place among the heads up to date; a tenant without rows leaves, and its
-// deficit with it.
+// Brings the tenant's place among the heads up to date; a tenant without rows in line leaves the
+// ring, and its deficit with it.
 void Queue::settle(Tenant& tenant) {
   if (!tenant.pieces.empty()) return heads_.update(tenant.pieces.top_order(), tenant);
   if (heads_.contains(tenant)) heads_.remove(tenant);
   const auto found = tenants_.find(tenant.id);
   const auto in_ring = found->second;
+  if (tenant.out > 0) {
+    tenant.deficit = 0;
+    tenant.in_turn = false;
+    away_.splice(away_.end(), ring_, in_ring);
+    return;
+  }
   tenants_.erase(found);
   ring_.erase(in_ring);
+}
+
+void Queue::step_out(uint64_t tenant) {
+  auto [found, is_new] = tenants_.try_emplace(tenant);
+  if (is_new) found->second = away_.emplace(away_.end(), tenant, steps_);
+  ++found->second->out;
+}
+
+void Queue::step_back(uint64_t tenant) {
+  const auto found = tenants_.find(tenant);
+  ASSERT(found != tenants_.end() && found->second->out > 0);
+  Tenant& back = *found->second;
+  if (--back.out > 0 || !back.pieces.empty()) return;
+  away_.erase(found->second);
+  tenants_.erase(found);
 }
 
 bool Queue::full() const {

@@ -65,12 +65,14 @@ struct Request {
   RequestId id = 0;
   ModelIndex model = 0;
   std::string key;      // rows of requests with the same model and key may share a call
-  uint64_t tenant = 0;  // whose fair share it takes (a fingerprint of the credentials)
+  uint64_t tenant = 0;  // whose fair share it takes (a fingerprint of the credentials); 0: of none
   int32_t priority =
       0;  // higher goes sooner; each level counts as CoreOptions::priority_step of age
   Instant arrived;
   // After this instant nobody waits for the answer. nullopt: the model's default holds.
   std::optional<Instant> deadline;
+  // It waits for company no longer than this, nor than BatchLimits::wait_max. nullopt: that holds.
+  std::optional<Duration> wait_max = {};
   std::vector<Row> rows;  // at least one
 };
 
@@ -98,10 +100,12 @@ enum class LeaveReason {
   kItems,  // full: the next row would have broken the limit named
   kBytes,
   kTokens,
-  kHeld,   // wait_max had passed, or no companion was expected
+  kHeld,   // it was held for company, until that was due or not to be expected any more
+  kQuiet,  // it could have been held, but no company was to be expected
+  kSplit,  // a part of a failed call, which goes out by itself
   kDrain,  // the process is stopping
 };
-inline constexpr size_t kLeaveReasons = 6;
+inline constexpr size_t kLeaveReasons = 8;
 
 // How long a request spent where, and in what company.
 struct Timings {

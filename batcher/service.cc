@@ -105,6 +105,10 @@ std::optional<double> DrainRate::rate() const {
   return units_ / seconds_;
 }
 
+Duration whole_seconds(Duration wait) {
+  return seconds(std::max<int64_t>(1, (wait.ns + seconds(1).ns - 1) / seconds(1).ns));
+}
+
 Duration retry_after(double units, std::optional<double> rate) {
   constexpr double kMaxSeconds = 60;
   if (!rate || *rate <= 0) return seconds(1);

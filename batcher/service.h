@@ -76,6 +76,8 @@ class DrainRate {
   double seconds_ = 0;
 };
 
+// `wait` for a Retry-After header: rounded up, at least one second.
+Duration whole_seconds(Duration wait);
 // When a client may come back to a queue with `units` in it: the time they take to leave at `rate`,
 // in whole seconds rounded up, from 1 to 60; 1 s if the rate is not known.
 Duration retry_after(double units, std::optional<double> rate);

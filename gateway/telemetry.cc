@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/telemetry.h"
 
+#include <algorithm>
 #include <string>
+
+#include "batcher/failures.h"
 
 namespace sluice {
 namespace {
 
-constexpr int kStatuses[] = {200, 400, 401, 403, 404, 405, 408, 413, 414, 415,
-                             417, 429, 431, 500, 501, 502, 503, 504, 505};
-constexpr const char* kReasons[kLeaveReasons] = {"idle",   "items", "bytes",
-                                                 "tokens", "held",  "drain"};
+constexpr int kStatuses[] = {101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400,
+                             401, 402, 403, 404, 405, 406, 408, 409, 410, 412, 413, 414, 415,
+                             416, 417, 422, 424, 425, 429, 431, 500, 501, 502, 503, 504, 505};
+constexpr const char* kReasons[kLeaveReasons] = {"idle", "items", "bytes", "tokens",
+                                                 "held", "quiet", "split", "drain"};
 
 }  // namespace
 
-Telemetry::Telemetry(Metrics& metrics) {
+Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends) {
   const auto stage = [&](const char* name) {
     return metrics.histogram("sluice_stage_seconds", "Time by stage of a request or of a call.",
                              latency_bounds(), {{"stage", name}});
@@ -28,6 +32,11 @@ Telemetry::Telemetry(Metrics& metrics) {
       metrics.histogram("sluice_batch_tokens", "Tokens in a batch.", size_bounds(1 << 20));
   connections = metrics.gauge("sluice_connections", "Open client connections.");
   bytes_held = metrics.gauge("sluice_bytes_held", "Request and answer bytes held for clients.");
+  shadow_requests = metrics.counter("sluice_shadow_requests_total",
+                                    "Requests that were not merged but could have been.");
+  shadow_calls =
+      metrics.counter("sluice_shadow_calls_total",
+                      "Calls that those requests would have needed, had they been merged.");
 
   const auto answered = [&](const std::string& code) {
     return metrics.counter("sluice_requests_total", "Answers sent, by HTTP status.",
@@ -51,8 +60,30 @@ Telemetry::Telemetry(Metrics& metrics) {
   };
   rejected_full_ = rejected("full");
   rejected_draining_ = rejected("draining");
+  rejected_open_ = rejected("breaker");
   hopeless_ = rejected("deadline");
   retried_rows_ = metrics.counter("sluice_retried_rows_total", "Rows sent again after a failure.");
+  retried_calls_ =
+      metrics.counter("sluice_retried_calls_total", "Failed calls of which items were sent again.");
+  budget_refused_ = metrics.counter("sluice_retry_budget_refused_total",
+                                    "Failed calls not made again for want of retry budget.");
+  splits_ = metrics.counter("sluice_splits_total",
+                            "Failed calls taken apart to find the request at fault.");
+  split_calls_ = metrics.counter("sluice_split_calls_total", "Calls made of parts of failed ones.");
+  failed_open_ = metrics.counter("sluice_breaker_failed_total",
+                                 "Waiting requests answered 503 because a probe failed.");
+  for (size_t i = 0; i < kFailures; ++i)
+    failures_[i] = metrics.counter("sluice_call_failures_total", "Failed calls, by kind.",
+                                   {{"kind", to_text(static_cast<Failure>(i))}});
+  for (const std::string& name : backends) {
+    backends_.push_back(
+        {metrics.gauge("sluice_backend_slots", "Calls that a backend may have in flight now.",
+                       {{"backend", name}}),
+         metrics.gauge("sluice_breaker_state", "0: calls go; 1: open; 2: open and being probed.",
+                       {{"backend", name}}),
+         metrics.counter("sluice_breaker_opens_total", "How often a breaker has opened.",
+                         {{"backend", name}})});
+  }
   const GaugeId build = metrics.gauge("sluice_build_info", "Always 1; the labels say which build.",
                                       {{"version", SLUICE_VERSION}});
   metrics.shard().set(build, 1);
@@ -73,7 +104,21 @@ void Telemetry::publish_core(MetricsShard& shard, const CoreStats& before,
   add(hopeless_, before.hopeless, now.hopeless);
   add(rejected_full_, before.rejected_full, now.rejected_full);
   add(rejected_draining_, before.rejected_drain, now.rejected_drain);
+  add(rejected_open_, before.rejected_open, now.rejected_open);
   add(retried_rows_, before.retried_rows, now.retried_rows);
+  add(retried_calls_, before.retried_calls, now.retried_calls);
+  add(budget_refused_, before.budget_refused, now.budget_refused);
+  add(splits_, before.splits, now.splits);
+  add(split_calls_, before.split_calls, now.split_calls);
+  add(failed_open_, before.failed_open, now.failed_open);
+  for (size_t i = 0; i < kFailures; ++i) add(failures_[i], before.failures[i], now.failures[i]);
+  for (size_t i = 0; i < std::min(backends_.size(), now.backends.size()); ++i) {
+    const BackendStats& is = now.backends[i];
+    const uint64_t was = i < before.backends.size() ? before.backends[i].breaker_opens : 0;
+    add(backends_[i].opens, was, is.breaker_opens);
+    shard.set(backends_[i].slots, is.slots);
+    shard.set(backends_[i].breaker, static_cast<double>(is.breaker));
+  }
   shard.set(queue_items_, static_cast<double>(now.queued.items));
   shard.set(queue_bytes_, static_cast<double>(now.queued.bytes));
   shard.set(requests_in_flight_, static_cast<double>(now.requests_open));

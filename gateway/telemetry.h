@@ -4,6 +4,8 @@
 // count requests and connections, the core thread batches and queues.
 
 #include <array>
+#include <string>
+#include <vector>
 
 #include "base/metrics.h"
 #include "batcher/core.h"
@@ -11,8 +13,9 @@
 namespace sluice {
 
 struct Telemetry {
-  // Declares all series in `metrics`. REQUIRES: no shard yet.
-  explicit Telemetry(Metrics& metrics);
+  // Declares all series in `metrics`, and those of each backend under these names, which are in the
+  // order of CoreOptions::backends. REQUIRES: no shard yet.
+  explicit Telemetry(Metrics& metrics, const std::vector<std::string>& backends = {});
 
   // Counts an answer of `status`; a status that is not in the table counts as "other".
   void count_request(MetricsShard& shard, int status) const;
@@ -28,6 +31,8 @@ struct Telemetry {
   HistogramId batch_tokens;
   GaugeId connections;
   GaugeId bytes_held;
+  CounterId shadow_requests;
+  CounterId shadow_calls;
 
  private:
   std::array<CounterId, 600> requests_;
@@ -40,7 +45,20 @@ struct Telemetry {
   CounterId hopeless_;
   CounterId rejected_full_;
   CounterId rejected_draining_;
+  CounterId rejected_open_;
   CounterId retried_rows_;
+  CounterId retried_calls_;
+  CounterId budget_refused_;
+  CounterId splits_;
+  CounterId split_calls_;
+  CounterId failed_open_;
+  std::array<CounterId, kFailures> failures_;
+  struct Backend {
+    GaugeId slots;
+    GaugeId breaker;
+    CounterId opens;
+  };
+  std::vector<Backend> backends_;  // by BackendIndex
 };
 
 }  // namespace sluice

@@ -59,7 +59,7 @@ class CoreDriver {
     const CoreStats& stats = core_.stats();
     const uint64_t left = stats.arrived - stats.replied - stats.cancelled - stats.expired -
                           stats.hopeless - stats.rejected_full - stats.rejected_drain -
-                          stats.failed;
+                          stats.rejected_open - stats.failed - stats.failed_open;
     if (left != 0) complain("the counters of what became of requests do not add up");
     if (core_.next_wake()) complain("an idle core wants to be woken");
     return complaints().empty();
@@ -79,11 +79,20 @@ class CoreDriver {
     return false;
   }
 
+  BackendOptions make_backend() {
+    BackendOptions backend{"backend", static_cast<uint32_t>(choose_(1, 4))};
+    backend.bisect_5xx = chance(30);
+    backend.repeatable = chance(80);
+    if (chance(40)) backend.breaker = static_cast<uint32_t>(choose_(0, 1));
+    backend.breaker_failures = static_cast<uint32_t>(choose_(0, 5));
+    return backend;
+  }
+
   CoreOptions make_options() {
     CoreOptions options;
     const int64_t backends = choose_(1, 3);
     for (int64_t i = 0; i < backends; ++i) {
-      options.backends.push_back({"backend", static_cast<uint32_t>(choose_(1, 3))});
+      options.backends.push_back(make_backend());
     }
     for (int64_t left = choose_(1, 2); left > 0; --left) {
       ModelOptions model;
@@ -94,7 +103,7 @@ class CoreDriver {
       model.queue.items_max = static_cast<uint64_t>(choose_(5, 60));
       model.queue.bytes_max = static_cast<uint64_t>(choose_(100, 1000));
       model.queue.tenant_items_max = static_cast<uint64_t>(choose_(5, 60));
-      model.queue.deadline = milliseconds(choose_(5, 200));
+      model.queue.deadline = milliseconds(chance(60) ? choose_(5, 200) : choose_(1000, 20'000));
       for (BackendIndex i = 0; i < options.backends.size(); ++i) {
         if (chance(60)) model.backends.emplace_back(i);
       }
@@ -102,7 +111,9 @@ class CoreDriver {
       options.models.push_back(std::move(model));
     }
     options.queued_bytes_max = static_cast<uint64_t>(choose_(200, 2000));
-    options.attempts_max = static_cast<uint32_t>(choose_(1, 3));
+    options.attempts_max = static_cast<uint32_t>(choose_(1, 4));
+    options.retry_pause = microseconds(choose_(1, 5000));
+    options.retry_pause_max = milliseconds(choose_(1, 20));
     options.priority_step = milliseconds(choose_(0, 3));
     options.keys_max = static_cast<size_t>(choose_(2, 6));
     options.tenants_max = static_cast<size_t>(choose_(1, 4));
@@ -116,6 +127,8 @@ class CoreDriver {
     if (how == 0) return;
     if (how == 1 && wake) {
       now_ = std::max(now_, *wake);
+    } else if (how == 3 && chance(4)) {
+      now_ = now_ + milliseconds(choose_(0, 70'000));
     } else {
       now_ = now_ + microseconds(choose_(0, 2000));
       if (wake && how == 2) now_ = std::min(now_, *wake);
@@ -158,6 +171,7 @@ class CoreDriver {
     request.key = std::string(1, static_cast<char>('a' + choose_(0, 3)));
     request.tenant = static_cast<uint64_t>(choose_(0, 3));
     request.priority = static_cast<int32_t>(chance(70) ? 0 : choose_(-20, 20));
+    if (chance(20)) request.wait_max = microseconds(choose_(0, 2000));
     request.rows.clear();
     for (int64_t left = chance(5) ? choose_(10, 30) : choose_(1, 4); left > 0; --left) {
       const auto bytes = static_cast<size_t>(choose_(0, 30));
@@ -186,10 +200,20 @@ class CoreDriver {
         done.call += 1000;  // somebody else's news
         break;
       default:
-        done.failure = chance(70) ? Failure::kBroken : Failure::kFinal;
-        done.outcomes = Error{.code = Code::kUnavailable, .message = "broken"};
+        done.failure = static_cast<Failure>(choose_(0, kFailures - 1));
+        done.outcomes = make_error(done.failure);
     }
     return done;
+  }
+
+  Error make_error(Failure failure) {
+    Error error{.code = Code::kUnavailable, .message = "broken"};
+    if (failure == Failure::kRejected) error.code = Code::kInvalid;
+    if (failure == Failure::kTooLarge) error.code = Code::kTooLarge;
+    if (failure == Failure::kBroken && chance(50)) error.code = Code::kInternal;
+    if (failure == Failure::kCut && chance(50)) error.code = Code::kTimeout;
+    if (chance(20)) error.retry_after = microseconds(choose_(1, 300'000));
+    return error;
   }
 
   bool run(std::vector<Event> events) {

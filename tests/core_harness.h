@@ -79,6 +79,15 @@ struct CoreHarness {
     const Failure failure = retryable ? Failure::kBroken : Failure::kFinal;
     step_one(CallDone{call.call, Error{.code = code, .message = "as told"}, failure, {}});
   }
+  // `call` ends with a failure of this kind.
+  void fail_as(const StartCall& call, Failure failure, Error error = {.message = "as told"}) {
+    step_one(CallDone{call.call, std::move(error), failure, {}});
+  }
+  // Time passes to the next wake-up, where a step is made.
+  void wake() {
+    now = core.next_wake().value();
+    step();
+  }
   void step_one(Event event) {
     std::vector<Event> events;
     events.emplace_back(std::move(event));

@@ -2,8 +2,9 @@
 #pragma once
 // CoreModel: a second, plain opinion on what a Core may do. It is told every event before a step
 // and every action after it, keeps each row's state in the simplest way there is, and complains
-// about whatever a Core must not do. It predicts all but two things: which rows of a tenant leave
-// with which others (it checks rules instead), and which deadlines cannot be met.
+// about whatever a Core must not do. It predicts all but these: which rows of a tenant leave with
+// which others (it checks rules instead), which deadlines cannot be met, how long a pause is
+// between its bounds, and when company is not expected any more.
 
 #include <algorithm>
 #include <map>
@@ -14,14 +15,13 @@
 #include <vector>
 
 #include "batcher/core.h"
-#include "batcher/queue.h"
+#include "tests/core_model_failures.h"
 
 namespace sluice {
 
-class CoreModel {
+class CoreModel : private CoreModelFailures {
  public:
-  explicit CoreModel(const CoreOptions& options)
-      : options_(options), warm_(options.backends.size(), true) {}
+  explicit CoreModel(const CoreOptions& options) : CoreModelFailures(options) {}
 
   // Before the step at `now`. REQUIRES: a request that brings a deadline after `now` is the last
   // event of its step
@@ -65,48 +65,17 @@ class CoreModel {
   bool has_open(RequestId id) const { return open_.contains(id); }
 
  private:
-  static constexpr CallId kWaiting = 0;
-  static constexpr CallId kDone = UINT64_MAX;
-  struct Row {
-    CallId where = kWaiting;
-    uint32_t attempts = 0;
-    std::string outcome;  // what it must be answered with; "!" and a message for an error
-  };
-  struct Open {
-    Request request;
-    Weight weight;
-    Order order;
-    Instant deadline;
-    bool oversize = false;
-    std::vector<Row> rows;
-  };
-  struct Running {
-    StartCall start;
-    bool aborted = false;
-  };
-  // What a request must be answered with: an error's code, or the outcomes of its rows.
-  struct Expected {
-    std::optional<Code> code;
-    std::vector<std::string> outcomes;
-    bool may_be_hopeless = false;  // or it is told that its deadline cannot be met
-  };
-
-  void complain(const std::string& what) { complaints_.push_back(what); }
-  const BatchLimits& limits(const Open& open) const {
-    return options_.models[open.request.model].batch;
-  }
-  uint64_t attempts_max() const { return options_.attempts_max; }
-
-  static std::string text(const Outcome& outcome) {
-    return outcome.ok() ? std::string(outcome.value().bytes.view()) : "!" + outcome.error().message;
-  }
-
   void on(const Arrived& event) {
     const Request& request = event.request;
-    Open open{request, weight_of(request.rows), {}, {}, false, {}};
+    Open open{request, weight_of(request.rows), {}, {}};
+    open.alone = health_.alone(request.tenant, now_);
+    const auto& backends = options_.models[request.model].backends;
     if (const auto code = refusal(open)) {
-      expected_[request.id] = {
-          code, {}, *code != Code::kUnavailable && request.deadline.has_value()};
+      Expected& refused = expected_[request.id] = {.code = code};
+      refused.may_be_hopeless = !draining_ && request.deadline.has_value();
+      if (*code == Code::kUnavailable && !draining_) {
+        refused.retry_after = health_.retry_after(backends, now_);
+      }
       return;
     }
     const int64_t levels =
@@ -124,19 +93,21 @@ class CoreModel {
     const QueueLimits& queue = options_.models[open.request.model].queue;
     if (draining_) return Code::kUnavailable;
     if (open.request.deadline && *open.request.deadline <= now_) return Code::kTimeout;
+    const auto& backends = options_.models[open.request.model].backends;
+    if (health_.all_open(backends) && health_.probe_at(backends) > now_) return Code::kUnavailable;
     if (open.weight.bytes > options_.queued_bytes_max) return Code::kTooLarge;
     Weight of_model, of_tenant, all = in_flight();
-    std::set<std::pair<ModelIndex, std::string>> keys;
+    std::set<RoomName> keys;
     std::set<uint64_t> tenants;
     for (const auto& [id, other] : open_) {
       const Weight waits = waiting(other);
       all += waits;
       if (waits.items == 0) continue;
-      keys.insert({other.request.model, other.request.key});
+      keys.insert(room_of(other));
       if (other.request.model != open.request.model) continue;
       of_model += waits;
       if (other.request.tenant == open.request.tenant) of_tenant += waits;
-      if (other.request.key == open.request.key) tenants.insert(other.request.tenant);
+      if (room_of(other) == room_of(open)) tenants.insert(other.request.tenant);
     }
     const auto crowded = [](uint64_t held, uint64_t more, uint64_t max) {
       return held > 0 && held + more > max;
@@ -146,8 +117,7 @@ class CoreModel {
         crowded(of_model.bytes, open.weight.bytes, queue.bytes_max) ||
         crowded(of_tenant.items, open.weight.items, queue.tenant_items_max) ||
         all.bytes + open.weight.bytes > options_.queued_bytes_max ||
-        (!keys.contains({open.request.model, open.request.key}) &&
-         keys.size() >= options_.keys_max) ||
+        (!keys.contains(room_of(open)) && keys.size() >= options_.keys_max) ||
         (!tenants.contains(open.request.tenant) && tenants.size() >= options_.tenants_max);
     if (full) return Code::kOverloaded;
     return std::nullopt;
@@ -164,32 +134,26 @@ class CoreModel {
     const auto found = calls_.find(event.call);
     if (found == calls_.end()) return;
     const StartCall call = found->second.start;
+    const bool aborted = found->second.aborted || waiters(call) == 0;
     calls_.erase(found);
     ended_.insert(event.call);
-    const bool miscounted =
-        event.outcomes.ok() && event.outcomes.value().size() != call.rows.size();
+    if (!event.outcomes.ok()) return failed(call, event.failure, event.outcomes.error(), aborted);
+    if (event.outcomes.value().size() != call.rows.size()) {
+      return failed(call, Failure::kWrongAnswer, Error{.code = Code::kUpstream, .message = {}},
+                    aborted);
+    }
+    health_.good(call.backend);
     for (size_t i = 0; i < call.rows.size(); ++i) {
       const auto open = open_.find(call.rows[i].request);
       if (open == open_.end()) continue;
       Row& row = open->second.rows[call.rows[i].index];
       if (row.where != call.call) continue;
-      if (event.outcomes.ok() && !miscounted) {
-        row.where = kDone;
-        row.outcome = text(event.outcomes.value()[i]);
-        answer_if_done(open->first);
-      } else if (!miscounted && event.failure == Failure::kBroken &&
-                 row.attempts < attempts_max()) {
-        row.where = kWaiting;
-      } else {
-        answer(open->first, miscounted ? Code::kUpstream : event.outcomes.error().code);
-      }
+      row.where = kDone;
+      row.outcome = text(event.outcomes.value()[i]);
+      answer_if_done(open->first);
     }
   }
 
-  void answer(RequestId id, Code code) {
-    expected_[id] = {code, {}, false};
-    open_.erase(id);
-  }
   void answer_if_done(RequestId id) {
     Expected expected;
     for (const Row& row : open_.at(id).rows) {
@@ -219,7 +183,14 @@ class CoreModel {
     if (!reply.outcomes.ok()) {
       const Code code = reply.outcomes.error().code;
       const bool hopeless = expected.may_be_hopeless && code == Code::kTimeout;
-      if (code != *expected.code && !hopeless) complain("error of other kind");
+      if (code != *expected.code && !hopeless)
+        complain("error of other kind for " + std::to_string(reply.request) + ": " +
+                 std::to_string(http_status(code)) + " for " +
+                 std::to_string(http_status(*expected.code)));
+      if (expected.retry_after && !hopeless &&
+          reply.outcomes.error().retry_after != *expected.retry_after) {
+        complain("another time to come back");
+      }
       return;
     }
     std::vector<std::string> got;
@@ -245,27 +216,33 @@ class CoreModel {
     if (std::find(backends.begin(), backends.end(), start.backend) == backends.end()) {
       complain("call on a foreign backend");
     }
-    if (!has_free_slot(start.backend)) complain("call without a free slot");
+    if (!may_call(start.backend)) complain("call without a free slot or past a breaker");
+    health_.begin(start.backend, start.call);
     if (start.rows.empty() || calls_.contains(start.call)) complain("call without rows or name");
+    check_party(start);
     Weight weight;
-    std::optional<std::string> key;
+    std::optional<RoomName> key;
     std::map<uint64_t, Order> youngest;  // the last in line that was taken, by tenant
     for (const CallRow& row : start.rows) {
       const auto found = open_.find(row.request);
       if (found == open_.end()) return complain("call for a request that is not open");
       Open& open = found->second;
       if (open.request.model != start.model) complain("models mixed");
-      if (key.value_or(open.request.key) != open.request.key) complain("keys mixed");
-      key = open.request.key;
+      if (key.value_or(room_of(open)) != room_of(open)) complain("keys or offenders mixed");
+      key = room_of(open);
       Row& state = open.rows.at(row.index);
       if (state.where != kWaiting) complain("a row in two calls");
       if (row.payload.data() != open.request.rows[row.index].payload.data()) {
         complain("another row's payload");
       }
+      if (state.pause_min > now_) complain("a row that should pause");
       state.where = start.call;
-      ++state.attempts;
+      state.pause_min = state.pause_max = {};
+      state.split_from = 0;
+      if (++state.attempts > options_.attempts_max) complain("a row is sent too often");
+      open.calls.insert(start.call);
       weight += weight_of(open.request.rows[row.index]);
-      if (!open.oversize) {
+      if (!open.oversize && start.reason != LeaveReason::kSplit) {
         Order& order = youngest.try_emplace(open.request.tenant, open.order).first->second;
         order = std::max(order, open.order);
       }
@@ -273,8 +250,8 @@ class CoreModel {
     check_weight(start, weight);
     for (const auto& [id, open] : open_) {
       const auto taken = youngest.find(open.request.tenant);
-      if (taken != youngest.end() && !open.oversize && open.request.model == start.model &&
-          open.request.key == *key && waiting(open).items > 0 && open.order < taken->second) {
+      if (taken != youngest.end() && !open.oversize && room_of(open) == *key &&
+          in_line(open).items > 0 && open.order < taken->second) {
         complain("request " + std::to_string(id) + " was overtaken");
       }
     }
@@ -291,30 +268,20 @@ class CoreModel {
     }
   }
 
-  static Weight waiting(const Open& open) {
-    Weight weight;
-    for (size_t i = 0; i < open.rows.size(); ++i) {
-      if (open.rows[i].where == kWaiting) weight += weight_of(open.request.rows[i]);
-    }
-    return weight;
-  }
-  Weight in_flight() const {
-    Weight weight;
-    for (const auto& [id, call] : calls_) weight += call.start.weight;
-    return weight;
-  }
-  bool has_free_slot(BackendIndex backend) const {
-    uint32_t used = 0;
-    for (const auto& [id, call] : calls_) used += call.start.backend == backend;
-    return warm_[backend] && used < options_.backends[backend].slots;
-  }
-  size_t waiters(const StartCall& start) const {
-    size_t count = 0;
+  // A part of a failed call goes out with rows of that call only, and with half of its requests.
+  void check_party(const StartCall& start) {
+    std::set<CallId> from;
     for (const CallRow& row : start.rows) {
       const auto open = open_.find(row.request);
-      if (open != open_.end()) count += open->second.rows[row.index].where == start.call;
+      if (open != open_.end()) from.insert(open->second.rows.at(row.index).split_from);
     }
-    return count;
+    const bool is_part = start.reason == LeaveReason::kSplit;
+    if (from.size() > 1) return complain("a part of a failed call mixed with others");
+    if (from.empty() || is_part != (*from.begin() != 0)) return complain("a part by another name");
+    if (!is_part) return;
+    SplitCall& split = splits_.at(*from.begin());
+    if (--split.halves < 0) complain("more than two halves");
+    if (requests_in(start) > split.requests_max) complain("more than a half");
   }
 
   void check_calls() {
@@ -323,33 +290,43 @@ class CoreModel {
     }
   }
 
-  // No key that may leave waits while one of its backends has a slot free.
+  // No key that may leave waits while one of its backends may be called.
   void check_work_conserving() {
-    std::map<std::pair<ModelIndex, std::string>, std::pair<Weight, Instant>> keys;
-    for (const auto& [id, open] : open_) {
-      const Weight waits = waiting(open);
-      if (waits.items == 0) continue;
-      auto& [weight, oldest] =
-          keys.try_emplace({open.request.model, open.request.key}, Weight{}, kNever).first->second;
-      weight += waits;
-      oldest = std::min(oldest, open.request.arrived);
-    }
-    for (const auto& [key, state] : keys) {
-      const ModelOptions& model = options_.models[key.first];
-      const bool held = !draining_ && now_ < state.second + model.batch.wait_max &&
-                        !broken_limit(state.first, model.batch);
-      for (const BackendIndex backend : model.backends) {
-        if (!held && has_free_slot(backend)) complain("rows wait beside a free slot");
+    for (const ModelIndex model : models_that_may_leave()) {
+      for (const BackendIndex backend : options_.models[model].backends) {
+        if (may_call(backend)) complain("rows wait beside a free slot");
       }
     }
   }
 
+  // The latest instant at which the core must be woken.
+  Instant wake_max() const {
+    Instant latest = kNever;
+    for (const auto& [id, open] : open_) {
+      latest = std::min(latest, open.deadline);
+      // Beside a free slot, whatever has not gone out pauses for certain.
+      const auto& backends = options_.models[open.request.model].backends;
+      const bool idle = limits(open).wait_max == Duration{} &&
+                        std::any_of(backends.begin(), backends.end(),
+                                    [this](BackendIndex backend) { return may_call(backend); });
+      for (const Row& row : open.rows) {
+        if (idle && row.where == kWaiting && row.pause_max > now_) {
+          latest = std::min(latest, row.pause_max);
+        }
+      }
+    }
+    for (const ModelIndex model : models_that_may_leave()) {
+      for (const BackendIndex backend : options_.models[model].backends) {
+        if (has_slot(backend)) latest = std::min(latest, health_.probe_at({backend}));
+      }
+    }
+    return latest;
+  }
+
   void check_sums(const Core& core) {
     Weight queued;
-    Instant earliest = kNever;
     for (const auto& [id, open] : open_) {
       queued += waiting(open);
-      earliest = std::min(earliest, open.deadline);
     }
     const Weight flying = in_flight();
     const CoreStats& stats = core.stats();
@@ -364,21 +341,15 @@ class CoreModel {
     if (stats.requests_open != open_.size()) complain("the number of open requests is wrong");
     if (core.idle() != (open_.empty() && calls_.empty())) complain("idle() is wrong");
     const auto wake = core.next_wake();
-    if (wake.value_or(kNever) > earliest) complain("the wake-up misses a deadline");
+    if (wake.value_or(kNever) > wake_max()) complain("the wake-up comes too late");
     if (wake && *wake <= now_) complain("the wake-up lies in the past");
     if (wake && open_.empty()) complain("a wake-up for nothing");
+    for (BackendIndex i = 0; i < options_.backends.size(); ++i) {
+      const BackendStats& backend = stats.backends.at(i);
+      if (backend.slots != health_.slots(i)) complain("another number of slots");
+      if (backend.breaker != health_.state(i)) complain("another state of a breaker");
+    }
   }
-
-  const CoreOptions options_;
-  std::vector<bool> warm_;
-  bool draining_ = false;
-  Instant now_;
-  uint64_t arrivals_ = 0;
-  std::map<RequestId, Open> open_;
-  std::map<CallId, Running> calls_;
-  std::map<RequestId, Expected> expected_;  // replies that this step must give
-  std::set<CallId> ended_;                  // calls that ended in this step
-  std::vector<std::string> complaints_;
 };
 
 }  // namespace sluice

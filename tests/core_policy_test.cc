@@ -122,67 +122,6 @@ TEST_CASE("priority counts as age inside a tenant, within priority_max") {
   CHECK(order == Ids{4, 2, 3, 5});
 }
 
-TEST_CASE("a batch is held for company until full, due, or out of slack") {
-  CoreOptions options = one_model();
-  options.models[0].batch.wait_max = milliseconds(10);
-  options.models[0].batch.items_max = 3;
-  options.backends[0].slots = 2;
-  CoreHarness h(options);
-  const Instant start = h.now;
-  h.arrive(1);
-  CHECK(h.calls.empty());
-  SUBCASE("due") {
-    h.now = start + milliseconds(4);
-    h.arrive(2);
-    CHECK(h.core.next_wake() == start + milliseconds(10));
-    h.now = start + milliseconds(10) - nanoseconds(1);
-    h.step();
-    CHECK(h.calls.empty());
-    h.now = start + milliseconds(10);
-    h.step();
-    REQUIRE(h.calls.size() == 1);
-    CHECK(members(h.calls[0]) == Ids{1, 2});
-    CHECK(h.calls[0].reason == LeaveReason::kHeld);
-  }
-  SUBCASE("full") {
-    h.arrive(2, 3);
-    REQUIRE(h.calls.size() == 1);
-    CHECK(members(h.calls[0]) == Ids{1, 2, 2});
-    CHECK(h.calls[0].reason == LeaveReason::kItems);
-    CHECK(h.core.stats().queued.items == 1);  // what is left is held again
-  }
-  SUBCASE("out of slack") {
-    Request hurried = request_of(2, h.now);
-    hurried.deadline = start + milliseconds(6);
-    h.arrive(std::move(hurried));
-    CHECK(h.core.next_wake() == start + milliseconds(6));
-  }
-  SUBCASE("draining") {
-    h.step_one(Draining{});
-    REQUIRE(h.calls.size() == 1);
-    CHECK(h.calls[0].reason == LeaveReason::kDrain);
-  }
-  SUBCASE("cancelled: nothing is left to wait for") {
-    h.cancel(1);
-    CHECK_FALSE(h.core.next_wake());
-    CHECK(h.core.idle());
-  }
-}
-
-TEST_CASE("a hold that ended while no slot was free asks for no more wake-ups") {
-  CoreOptions options = one_model();
-  options.models[0].batch.wait_max = milliseconds(10);
-  options.models[0].queue.deadline = seconds(60);
-  options.models[0].batch.items_max = 1;
-  CoreHarness h(options);
-  const Instant start = h.now;
-  h.arrive(1);
-  REQUIRE(h.calls.size() == 1);  // one item is a full batch
-  h.now = start + milliseconds(1);
-  h.arrive(2);
-  CHECK(h.core.next_wake() == start + seconds(60));
-}
-
 TEST_CASE("work that only cold backends could do wakes the first of them once") {
   CoreOptions options = one_model();
   options.backends = {{"a", 1}, {"b", 1}};

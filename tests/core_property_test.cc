@@ -112,7 +112,7 @@ TEST_CASE("tenants with a backlog get equal shares of tokens, whatever their req
     for (int batch = 0; batch < 100; ++batch) {
       std::vector<Event> events;
       if (batch > 0)
-        events.emplace_back(CallDone{h.calls[0].call, outcomes_for(h.calls[0]), false, {}});
+        events.emplace_back(CallDone{h.calls[0].call, outcomes_for(h.calls[0]), Failure::kFinal, {}});
       for (uint64_t tenant = 0; tenant < kTenants; ++tenant) {
         while (waiting[tenant] < 200) {  // rows: nobody's backlog ever ends
           Request request = request_of(sent.size(), h.now);
@@ -155,7 +155,7 @@ TEST_CASE("the lowest priority waits its age out under overload of the highest, 
   std::optional<StartCall> running;
   while (!waited && h.now < start + seconds(5)) {
     std::vector<Event> events;
-    if (running) events.emplace_back(CallDone{running->call, outcomes_for(*running), false, {}});
+    if (running) events.emplace_back(CallDone{running->call, outcomes_for(*running), Failure::kFinal, {}});
     for (int i = 0; i < 4; ++i) {  // twice what the model can do
       Request request = request_of(last == 10 ? 1'000'000 : last, h.now);
       request.priority = last == 10 ? -3 : 3;
@@ -206,7 +206,7 @@ double steps_per_request(uint64_t waiting) {
       events.emplace_back(
           Cancelled{static_cast<RequestId>(prng.between(1, static_cast<int64_t>(last)))});
     }
-    events.emplace_back(CallDone{running.call, outcomes_for(running), false, {}});
+    events.emplace_back(CallDone{running.call, outcomes_for(running), Failure::kFinal, {}});
     h.now = h.now + milliseconds(1);
     h.step(std::move(events));
   }

@@ -14,7 +14,7 @@ using Ids = std::vector<RequestId>;
 
 // The text of outcome `index` of a reply that went well.
 std::string text_of(const Reply& reply, size_t index) {
-  return std::string(reply.outcomes.value().at(index).value().view());
+  return std::string(reply.outcomes.value().at(index).value().bytes.view());
 }
 
 TEST_CASE("a lone request leaves at once and gets its own answer") {
@@ -217,16 +217,16 @@ TEST_CASE("rows of a failed call wait again with their age, up to attempts_max c
   const StartCall first = h.calls.at(0);
   h.now = h.now + milliseconds(1);
   h.arrive(2);
-  h.fail(first, Code::kUnavailable, true);
+  h.fail(first, Code::kUpstream, true);
   CHECK(h.replies.empty());
   CHECK(h.core.stats().retried_rows == 2);
   REQUIRE(h.calls.size() == 1);
   const StartCall second = h.calls[0];
   CHECK(members(second) == Ids{1, 1, 2});  // the older one is in front again
-  h.fail(second, Code::kUnavailable, true);
+  h.fail(second, Code::kUpstream, true);
   REQUIRE(h.replies.size() == 1);  // two calls are enough for request 1
   CHECK(h.replies[0].request == 1);
-  CHECK(h.replies[0].outcomes.error().code == Code::kUnavailable);
+  CHECK(h.replies[0].outcomes.error().code == Code::kUpstream);
   CHECK(h.replies[0].timings.calls == 2);
   REQUIRE(h.calls.size() == 1);
   CHECK(members(h.calls[0]) == Ids{2});
@@ -274,7 +274,7 @@ TEST_CASE("outcomes of rows are passed on as they are, errors among them") {
   h.arrive(1, 2);
   std::vector<Outcome> outcomes = outcomes_for(h.calls.at(0));
   outcomes[1] = Error{.code = Code::kInvalid, .message = "too odd"};
-  h.step_one(CallDone{h.calls[0].call, std::move(outcomes), false, {}});
+  h.step_one(CallDone{h.calls[0].call, std::move(outcomes), Failure::kFinal, {}});
   REQUIRE(h.replies.size() == 1);
   CHECK(text_of(h.replies[0], 0) == "1:0");
   CHECK(h.replies[0].outcomes.value()[1].error().message == "too odd");
@@ -286,7 +286,7 @@ TEST_CASE("a wrong number of outcomes is 502 for all, never a guess, never tried
     h.arrive(1, 2);
     std::vector<Outcome> outcomes = outcomes_for(h.calls.at(0));
     one_more ? outcomes.push_back(outcomes[0]) : outcomes.pop_back();
-    h.step_one(CallDone{h.calls[0].call, std::move(outcomes), true, {}});
+    h.step_one(CallDone{h.calls[0].call, std::move(outcomes), Failure::kBroken, {}});
     REQUIRE(h.replies.size() == 1);
     CHECK(h.replies[0].outcomes.error().code == Code::kUpstream);
     CHECK(h.core.idle());

@@ -155,15 +155,15 @@ TEST_CASE("the backend with the smallest part of its slots in use is chosen") {
   const std::vector<BackendIndex> all = {0, 1, 2};
   Slots slots(backends);
   std::vector<BackendIndex> order;
-  while (const auto backend = slots.choose(all)) {
+  while (const auto backend = slots.choose(all, Instant{})) {
     order.push_back(*backend);
-    slots.occupy(*backend);
+    slots.occupy(*backend, order.size(), Instant{});
   }
   CHECK(order == std::vector<BackendIndex>{0, 1, 2, 1, 1, 2, 1});
   CHECK(slots.in_use() == 7);
   slots.release(2);
-  CHECK(slots.choose(all) == 2);
-  CHECK_FALSE(slots.choose(std::vector<BackendIndex>{0, 1}));
+  CHECK(slots.choose(all, Instant{}) == 2);
+  CHECK_FALSE(slots.choose(std::vector<BackendIndex>{0, 1}, Instant{}));
 }
 
 TEST_CASE("a cold backend gets no calls and is asked to wake once, if no other is warm") {
@@ -171,17 +171,17 @@ TEST_CASE("a cold backend gets no calls and is asked to wake once, if no other i
   const std::vector<BackendIndex> all = {0, 1};
   Slots slots(backends);
   slots.set_warm(0, false);
-  CHECK(slots.choose(all) == 1);
+  CHECK(slots.choose(all, Instant{}) == 1);
   CHECK_FALSE(slots.wake(all));
   slots.set_warm(1, false);
-  CHECK_FALSE(slots.choose(all));
+  CHECK_FALSE(slots.choose(all, Instant{}));
   CHECK(slots.wake(all) == 0);
   CHECK_FALSE(slots.wake(all));
   slots.set_warm(0, false);  // it tried and failed
   CHECK(slots.wake(all) == 0);
   slots.set_warm(0, true);
   CHECK_FALSE(slots.wake(all));
-  CHECK(slots.choose(all) == 0);
+  CHECK(slots.choose(all, Instant{}) == 0);
 }
 
 }  // namespace
