@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "backends/engine.h"
 #include "backends/utf8.h"
 
 namespace sluice {
@@ -110,6 +111,12 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::make(TokenizerSpec spec, uin
   if (auto error = check(spec.vocabulary, size)) return *error;
   if (auto error = check(spec.added, size)) return *error;
   if (auto error = check({{"[CLS]", spec.cls}, {"[SEP]", spec.sep}}, size)) return *error;
+  if (spec.pair) {
+    for (const auto* tokens : {&spec.pair->before, &spec.pair->between, &spec.pair->behind}) {
+      for (const int32_t token : *tokens)
+        size = std::max(size, static_cast<uint32_t>(token & ~kSecondSegment) + 1);
+    }
+  }
   int32_t unknown = -1;
   for (const VocabularyPiece& piece : spec.vocabulary) {
     if (piece.text == spec.unknown) unknown = std::max(unknown, piece.id);

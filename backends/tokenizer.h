@@ -58,7 +58,7 @@ class Tokenizer {
                    std::vector<int32_t>& ids) const;
 
   uint32_t tokens_max() const { return tokens_max_; }
-  // One more than the highest id that encode() can give.
+  // One more than the highest id that a row can have.
   uint32_t vocabulary_size() const { return vocabulary_size_; }
   int32_t cls() const { return cls_; }
   int32_t sep() const { return sep_; }

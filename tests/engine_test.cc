@@ -83,17 +83,20 @@ double distance(const std::vector<float>& a, const std::vector<double>& b) {
 
 struct CpuFixture {
   TempFolder disk;
-  ReferenceBert reference{{.config = {.layers = 1,
-                                      .hidden = 64,
-                                      .heads = 2,
-                                      .intermediate = 64,
-                                      .vocabulary = 97,
-                                      .positions = 64,
-                                      .types = 1}}};
+  ReferenceBert reference;
   Answers answers;
   std::unique_ptr<CpuEngine> engine;
 
-  explicit CpuFixture(uint32_t threads, PrecisionChoice precision = PrecisionChoice::kF32) {
+  explicit CpuFixture(uint32_t threads, PrecisionChoice precision = PrecisionChoice::kF32,
+                      uint32_t labels = 0)
+      : reference({.config = {.layers = 1,
+                              .hidden = 64,
+                              .heads = 2,
+                              .intermediate = 64,
+                              .vocabulary = 97,
+                              .positions = 64,
+                              .types = labels == 0 ? 1U : 2U,
+                              .labels = labels}}) {
     reference.write(disk);
     Result<ModelFolder> folder = read_model_folder(disk.path());
     REQUIRE(folder.ok());
@@ -173,6 +176,29 @@ TEST_CASE("automatic precision is bf16 only where the probe shows the same vecto
   REQUIRE(cosine.has_value());
   CHECK(*cosine > 0.99);
   CHECK((fixture.engine->precision() == Precision::kBf16) == (*cosine >= kProbeCosineMin));
+}
+
+TEST_CASE(
+    "a classifier's engine gives each pair's logits, in whatever precision the probe allows") {
+  CpuFixture fixture(1, PrecisionChoice::kAuto, 3);
+  REQUIRE(fixture.engine->width() == 3);
+  const std::optional<double> difference = fixture.engine->probe_logit_difference();
+  CHECK_FALSE(fixture.engine->probe_cosine().has_value());
+  CHECK(difference.has_value() == (cpu_level() >= CpuLevel::kAvx512Bf16));
+  if (difference) {
+    CHECK((fixture.engine->precision() == Precision::kBf16) ==
+          (*difference <= kProbeLogitDifferenceMax));
+  }
+  const std::vector<int32_t> pairs[] = {fixture.reference.random_pair(5, 9, 1),
+                                        fixture.reference.random_pair(20, 3, 2)};
+  fixture.engine->submit({1, {row_of(pairs[0]), row_of(pairs[1])}});
+  const EngineDone done = fixture.answers.wait_for_call(1);
+  REQUIRE(done.outputs.ok());
+  REQUIRE(done.outputs.value().size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(done.outputs.value()[i].size() == 3 * sizeof(float));
+    CHECK(distance(floats_of(done.outputs.value()[i]), fixture.reference.logits(pairs[i])) < 0.1);
+  }
 }
 
 TEST_CASE("precisions are read by name") {
