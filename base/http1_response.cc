@@ -205,7 +205,7 @@ ResponseEvent ResponseParser::State::feed_body(std::string_view bytes, size_t& u
   if (phase == Phase::kEnd) return finish();
   if (phase == Phase::kChunked) return feed_chunked(bytes, used);
   if (bytes.empty()) return ResponseEvent::kNeedMore;
-  if (phase == Phase::kUntilClose && bytes.size() > remaining) {
+  if (remaining == 0) {  // which only the end of the connection may follow
     return fail({Code::kTooLarge, "the upstream's answer is longer than " +
                                       std::to_string(limits.body_bytes_max) + " bytes"});
   }
