@@ -71,20 +71,40 @@ std::byte* out_of_bounds(Warp& warp, const Place& place, const Access& wanted,
   return nullptr;
 }
 
+// Whose shared memory an address of the cluster is in; null if there is no such block any more.
+Block* owner_of(Block& block, uint64_t address) {
+  const uint64_t rank = address >> kRankShift & 0xffu;
+  if (rank == 0) return &block;
+  if (rank > block.cluster->blocks.size()) return nullptr;
+  Block* owner = block.cluster->blocks[rank - 1].get();
+  return owner->done ? nullptr : owner;
+}
+
 std::byte* access_shared(Warp& warp, const Instruction& instruction, uint32_t lane,
                          const Access& wanted, const Place& place) {
-  Block& block = *warp.block;
-  const uint64_t offset = wanted.address & 0xffffffffu;
-  if (offset + wanted.bytes > block.shared.size()) {
+  Block* owner = warp.block;
+  uint64_t offset = wanted.address & 0xffffffffu;
+  if (wanted.space == Space::kSharedCluster) {
+    owner = owner_of(*warp.block, wanted.address);
+    offset &= (uint64_t{1} << kRankShift) - 1;
+    if (owner == nullptr) {
+      return out_of_bounds(warp, place, wanted, "shared memory of a block that is not there");
+    }
+  }
+  if (offset + wanted.bytes > owner->shared.size()) {
     return out_of_bounds(
         warp, place, wanted,
-        "shared byte " + std::to_string(offset) + " of " + std::to_string(block.shared.size()));
+        "shared byte " + std::to_string(offset) + " of " + std::to_string(owner->shared.size()));
   }
-  Counters& counters = block.machine.counters;
-  if (wanted.reads) counters.shared_bytes_read += wanted.bytes;
-  if (wanted.writes) counters.shared_bytes_written += wanted.bytes;
-  if (block.machine.options.check_memory) check_shared(warp, instruction, lane, wanted);
-  return block.shared.data() + offset;
+  Machine& machine = owner->machine;
+  if (wanted.reads) machine.counters.shared_bytes_read += wanted.bytes;
+  if (wanted.writes) machine.counters.shared_bytes_written += wanted.bytes;
+  if (machine.options.check_memory) {
+    Access inside = wanted;
+    inside.address = offset;
+    check_shared(*owner, warp, instruction, lane, inside);
+  }
+  return owner->shared.data() + offset;
 }
 
 ShadowPage& page_of(Machine& machine, Region& region, size_t index) {
@@ -168,14 +188,14 @@ std::byte* access_global(Warp& warp, const Instruction& instruction, const Acces
 void resolve_generic(Access& wanted) {
   if (wanted.space != Space::kGeneric) return;
   const uint64_t window = wanted.address & kWindowMask;
-  wanted.space = window == kSharedWindow  ? Space::kShared
+  wanted.space = window == kSharedWindow  ? Space::kSharedCluster
                  : window == kLocalWindow ? Space::kLocal
                                           : Space::kGlobal;
   if (wanted.space != Space::kGlobal) wanted.address &= ~kWindowMask;
 }
 
-void check_shared(Warp& warp, const Instruction& instruction, uint32_t lane, const Access& wanted) {
-  Block& block = *warp.block;
+void check_shared(Block& block, Warp& warp, const Instruction& instruction, uint32_t lane,
+                  const Access& wanted) {
   const size_t offset = wanted.address & 0xffffffffu;
   const Place place{&warp, &instruction, lane, offset};
   const auto where = [&] { return "shared byte " + std::to_string(offset); };
@@ -237,6 +257,7 @@ std::byte* access(Warp& warp, const Instruction& instruction, uint32_t lane, con
   }
   switch (wanted.space) {
     case Space::kShared:
+    case Space::kSharedCluster:
       return access_shared(warp, instruction, lane, wanted, place);
     case Space::kLocal: {
       const size_t size = machine.kernel.local_bytes;

@@ -28,8 +28,9 @@ std::byte* access(Warp& warp, const Instruction& instruction, uint32_t lane, con
 // The space that a generic address is in, with the address made an offset in it.
 void resolve_generic(Access& wanted);
 
-// Notes a write of shared bytes, or a read, and reports what conflicts with it.
-void check_shared(Warp& warp, const Instruction& instruction, uint32_t lane, const Access& wanted);
+// Notes a write of `owner`'s shared bytes, or a read, and reports what conflicts with it.
+void check_shared(Block& owner, Warp& warp, const Instruction& instruction, uint32_t lane,
+                  const Access& wanted);
 
 // Strong accesses to global memory hand on what happened before them: see Instruction::acquire.
 void acquire_from(Warp& warp, const Instruction& instruction, uint64_t address);

@@ -28,7 +28,8 @@ void complete(Warp& warp, const Instruction& instruction, const PendingCopy& cop
                  .bytes = copy.bytes,
                  .writes = true,
                  .in_flight = true};
-  if (block.machine.options.check_memory) check_shared(warp, instruction, copy.lane, landing);
+  if (block.machine.options.check_memory)
+    check_shared(block, warp, instruction, copy.lane, landing);
   std::byte* to = block.shared.data() + copy.destination;
   if (copy.bytes_from > 0) std::memcpy(to, copy.from, copy.bytes_from);
   std::memset(to + copy.bytes_from, 0, copy.bytes - copy.bytes_from);

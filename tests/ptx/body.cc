@@ -319,6 +319,7 @@ Result<std::unique_ptr<Kernel>> build_kernel(
   auto kernel = std::make_unique<Kernel>();
   kernel->name = entry.name;
   kernel->threads_max = entry.threads_max;
+  kernel->cluster = entry.cluster;
   Names names(*kernel, globals, adversarial_shared);
   names.open_scope(true);
   place_parameters(entry, *kernel, names);

@@ -215,7 +215,10 @@ class ModuleParser {
     }
     while (at_ < tokens_.size() && !is("{") && !is(";")) {
       if (is(".maxntid") || is(".reqntid")) {
-        take_threads(function);
+        const std::array<uint32_t, 3> threads = take_dim();
+        function.threads_max = threads[0] * threads[1] * threads[2];
+      } else if (is(".reqnctapercluster")) {
+        function.cluster = take_dim();
       } else {
         ++at_;
       }
@@ -234,15 +237,17 @@ class ModuleParser {
     return std::nullopt;
   }
 
-  void take_threads(FunctionText& function) {
-    uint64_t threads = 1;
-    for (++at_; at_ < tokens_.size(); ++at_) {
+  // Up to three numbers behind a directive; those that are missing are 1.
+  std::array<uint32_t, 3> take_dim() {
+    std::array<uint32_t, 3> dim = {1, 1, 1};
+    size_t count = 0;
+    for (++at_; at_ < tokens_.size() && count < dim.size(); ++at_) {
       if (is(",")) continue;
       const std::optional<uint64_t> value = number_of(tokens_[at_]);
       if (!value) break;
-      threads *= *value;
+      dim[count++] = static_cast<uint32_t>(std::min<uint64_t>(*value, 1024));
     }
-    function.threads_max = static_cast<uint32_t>(std::min<uint64_t>(threads, UINT32_MAX));
+    return dim;
   }
 
   ModuleText& module_;

@@ -3,6 +3,7 @@
 // What a PTX text declares: variables and functions. Bodies stay tokens; body.h makes kernels of
 // them.
 
+#include <array>
 #include <map>
 #include <string>
 #include <string_view>
@@ -32,7 +33,8 @@ struct FunctionText {
   std::vector<Variable> results = {};
   std::vector<Variable> parameters = {};
   Tokens body = {};
-  uint32_t threads_max = 0;  // of .maxntid or .reqntid
+  uint32_t threads_max = 0;                     // of .maxntid or .reqntid
+  std::array<uint32_t, 3> cluster = {0, 0, 0};  // of .reqnctapercluster
 };
 
 struct ModuleText {

@@ -78,6 +78,14 @@ void decode_cvta(Decoder& d) {
   d.set_handler(&run_cvta);
 }
 
+void decode_mapa(Decoder& d) {
+  if (!d.expect(3)) return;
+  d.add_destination(d.operands[0], d.to.type);
+  d.add_source(d.operands[1], d.to.type);
+  d.add_source(d.operands[2], Type::kB32);
+  d.set_handler(mapa_handler(d.to.type));
+}
+
 void decode_isspacep(Decoder& d) {
   if (!d.expect(2)) return;
   d.add_predicate_destination(d.operands[0]);
@@ -141,6 +149,17 @@ void decode_voting_barrier(Decoder& d) {
   d.add_predicate_source(d.operands.back());
 }
 
+// barrier.cluster.arrive releases and wait acquires, unless told not to.
+void decode_cluster_barrier(Decoder& d) {
+  if (!d.expect(0)) return;
+  const bool arrives = d.opcode.has("arrive");
+  if (!arrives && !d.opcode.has("wait")) return d.fail("no such form is known");
+  d.to.kind = arrives ? Kind::kClusterArrive : Kind::kClusterWait;
+  d.to.release = arrives && !d.opcode.has("relaxed");
+  d.to.acquire = !arrives;
+  d.set_handler(&run_nothing);
+}
+
 // bar and barrier.
 void decode_barrier(Decoder& d) {
   if (d.opcode.has("warp")) {
@@ -149,7 +168,8 @@ void decode_barrier(Decoder& d) {
     d.add_source(d.operands[0], Type::kB32);
     return d.set_handler(&run_nothing);
   }
-  if (d.opcode.has("arrive") || d.opcode.has("cluster")) return d.fail("no such form is known");
+  if (d.opcode.has("cluster")) return decode_cluster_barrier(d);
+  if (d.opcode.has("arrive")) return d.fail("no such form is known");
   d.to.kind = Kind::kBarrier;
   d.set_handler(&run_nothing);
   if (d.opcode.has("red")) return decode_voting_barrier(d);
@@ -264,13 +284,14 @@ void decode_mma(Decoder& d) {
 }  // namespace
 
 DecodeFunction find_memory_decoder(std::string_view name) {
-  static constexpr std::array<std::pair<std::string_view, DecodeFunction>, 32> kDecoders = {{
+  static constexpr std::array<std::pair<std::string_view, DecodeFunction>, 33> kDecoders = {{
       {"ld", &decode_ld},
       {"ldu", &decode_ld},
       {"st", &decode_st},
       {"atom", &decode_atomic},
       {"red", &decode_atomic},
       {"cvta", &decode_cvta},
+      {"mapa", &decode_mapa},
       {"isspacep", &decode_isspacep},
       {"cp", &decode_cp},
       {"membar", &decode_fence},

@@ -60,6 +60,8 @@ Handler pack_handler(Type whole, size_t parts);
 Handler unpack_handler(Type whole, size_t parts);
 // cvta: adds the window of `space`; option 1: .to, subtracts it.
 void run_cvta(Warp& warp, const Instruction& instruction, uint32_t mask);
+// mapa: s[0] in the shared memory of the block of rank s[1]; 32 bits, or generic with 64.
+Handler mapa_handler(Type type);
 // isspacep: whether the address is in the window of `space`.
 void run_isspacep(Warp& warp, const Instruction& instruction, uint32_t mask);
 // %clock and the like: instructions executed so far.

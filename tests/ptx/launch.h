@@ -60,6 +60,7 @@ struct LaunchOptions {
 struct LaunchShape {
   Dim grid = {};
   Dim block = {};
+  Dim cluster = {};  // blocks that run together and reach each other's shared memory
   size_t shared_dynamic_bytes = 0;
 };
 

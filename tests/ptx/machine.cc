@@ -58,9 +58,18 @@ uint64_t special_value(const Warp& warp, Special special, uint32_t lane) {
       return 0;
     case Special::kNsmId:
       return 1;
+    case Special::kClusterRank:
+      return warp.block->rank;
+    case Special::kClusterBlocks:
+      return shape.cluster.count();
     default:
-      return 0;
+      break;
   }
+  // Coordinates in the cluster, then its size.
+  const auto axis = index - static_cast<uint32_t>(Special::kClusterCtaidX);
+  if (special >= Special::kClusterNctaidX) return component(shape.cluster, axis - 3);
+  if (special < Special::kClusterCtaidX) return 0;
+  return component(warp.block->position, axis) % component(shape.cluster, axis);
 }
 
 void set_specials(Warp& warp) {
@@ -100,6 +109,9 @@ void start_warp(Warp& warp) {
   warp.done = false;
   warp.at_barrier = false;
   warp.rotates = false;
+  warp.cluster_phase = ClusterPhase::kNone;
+  warp.at_cluster_barrier = false;
+  warp.cluster_seen.reset();
   warp.knowledge = Knowledge{.block = block.id, .warp = warp.id};
   warp.published.reset();
   warp.acquirable.reset();

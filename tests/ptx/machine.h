@@ -21,11 +21,19 @@ namespace sluice::ptx {
 
 struct Machine;
 struct Block;
+struct Cluster;
 
 // Generic addresses of shared and local memory: no region of Memory is near them.
 constexpr uint64_t kSharedWindow = 0x0700'0000'0000'0000;
 constexpr uint64_t kLocalWindow = 0x0710'0000'0000'0000;
 constexpr uint64_t kWindowMask = 0xffff'0000'0000'0000;
+
+// An address of shared memory in a cluster: offset, and above it the block's rank plus 1. 0 is the
+// block itself.
+constexpr uint32_t kRankShift = 24;
+
+// How far a warp is with the cluster's barrier.
+enum class ClusterPhase : uint8_t { kNone, kArrived, kOpen };
 
 // Lanes that are at the same place.
 struct Group {
@@ -58,7 +66,10 @@ struct Warp {
   uint32_t barrier = 0;
   uint32_t barrier_threads = 0;  // 0: all of the block
   uint32_t barrier_votes = 0;    // bar.red: lanes whose predicate holds
-  bool rotates = false;          // another group's turn, since one went on in a loop
+  ClusterPhase cluster_phase = ClusterPhase::kNone;
+  bool at_cluster_barrier = false;
+  std::shared_ptr<const Foreign> cluster_seen = {};  // what the barrier hands over, once open
+  bool rotates = false;  // another group's turn, since one went on in a loop
   Knowledge knowledge = {};
   std::shared_ptr<const Foreign> published = {};   // as of the last fence
   std::shared_ptr<const Foreign> acquirable = {};  // read since the last fence
@@ -67,11 +78,19 @@ struct Warp {
   std::vector<std::byte> register_storage = {};
 };
 
+// Blocks that run together.
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks = {};  // by rank
+  std::shared_ptr<const Foreign> gathered = {};     // of warps that have arrived at the barrier
+};
+
 struct Block {
   explicit Block(Machine& owner);
 
   Machine& machine;
   uint32_t id = 0;
+  Cluster* cluster = nullptr;
+  uint32_t rank = 0;  // in the cluster
   Dim position = {0, 0, 0};
   std::vector<std::byte> shared = {};
   Shadow shared_shadow;
@@ -130,7 +149,18 @@ struct Machine {
 void run_warp(Warp& warp, uint64_t branches_max);
 // Makes `block` ready to run as block `id`.
 void start_block(Block& block, uint32_t id);
-// Gives each warp of `block` a turn and opens barriers that are complete.
-void step_block(Block& block);
+// Gives each warp of `block` a turn and opens barriers that are complete. False if nothing could go
+// on.
+bool step_block(Block& block);
+// A synchronisation of the warp, by `instruction`.
+void advance_time(Warp& warp, const Instruction& instruction);
+// barrier.cluster.arrive and wait, for the lanes in `mask`, which are all of the live ones. False
+// if the warp has to wait.
+void arrive_at_cluster(Warp& warp, const Instruction& instruction, uint32_t mask);
+bool pass_cluster_barrier(Warp& warp, const Instruction& instruction, uint32_t mask);
+// Opens the cluster's barrier if it is complete; false if not.
+bool open_cluster_barrier(Cluster& cluster);
+// For a block in which nothing can go on.
+void report_block_deadlock(Block& block);
 
 }  // namespace sluice::ptx

@@ -52,8 +52,7 @@ TEST_CASE("ptx: known instructions in unknown forms are unsupported and not gues
        {"add.cc.u32 %a, %a, %a;", "add.f64 %a, %b, %b;", "mul.u32 %a, %a, %a;", "add.u32 %a, %a;",
         "cp.async.bulk.shared.global [%a], [%a], 16;", "fma.rz.f64 %d, %d, %d, %d;",
         "cvt.rn.tf32.f32 %a, %f;", "ld.global.u32 %a, %b;", "mov.u32 %a, nothing;",
-        "wgmma.fence.sync.aligned;", "shfl.idx.b32 %a, %a, %a, %a;", "barrier.cluster.arrive;",
-        "bar.arrive 1, 64;"}) {
+        "wgmma.fence.sync.aligned;", "shfl.idx.b32 %a, %a, %a, %a;", "bar.arrive 1, 64;"}) {
     CAPTURE(code);
     World world(
         kernel_text(".reg .b32 %a; .reg .b64 %b; .reg .f32 %f; .reg .f64 %d;\n"

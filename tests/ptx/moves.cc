@@ -73,6 +73,26 @@ void run_cvta(Warp& warp, const Instruction& instruction, uint32_t mask) {
   results.commit(warp, instruction, mask);
 }
 
+namespace {
+
+template <class T>
+void run_mapa(Warp& warp, const Instruction& instruction, uint32_t mask) {
+  const T* a = source<T>(warp, instruction, 0);
+  const uint32_t* rank = source<uint32_t>(warp, instruction, 1);
+  Results<T> results;
+  for (uint32_t i = 0; i < kLanes; ++i) {
+    results.lane[i] = static_cast<T>(a[i] + (static_cast<T>(rank[i] + 1) << kRankShift));
+  }
+  results.commit(warp, instruction, mask);
+}
+
+}  // namespace
+
+Handler mapa_handler(Type type) {
+  if (size_of(type) == 8) return &run_mapa<uint64_t>;
+  return size_of(type) == 4 ? &run_mapa<uint32_t> : nullptr;
+}
+
 void run_isspacep(Warp& warp, const Instruction& instruction, uint32_t mask) {
   const uint64_t* a = source<uint64_t>(warp, instruction, 0);
   uint32_t lanes = 0;

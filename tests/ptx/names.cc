@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kRowAlignment = 32;
 
-constexpr std::array<std::pair<std::string_view, Special>, 29> kSpecials = {{
+constexpr std::array<std::pair<std::string_view, Special>, 37> kSpecials = {{
     {"%tid.x", Special::kTidX},
     {"%tid.y", Special::kTidY},
     {"%tid.z", Special::kTidZ},
@@ -43,6 +43,14 @@ constexpr std::array<std::pair<std::string_view, Special>, 29> kSpecials = {{
     {"%clock64", Special::kClock64},
     {"%globaltimer", Special::kGlobalTimer},
     {"%globaltimer_lo", Special::kClock},
+    {"%cluster_ctarank", Special::kClusterRank},
+    {"%cluster_nctarank", Special::kClusterBlocks},
+    {"%cluster_ctaid.x", Special::kClusterCtaidX},
+    {"%cluster_ctaid.y", Special::kClusterCtaidY},
+    {"%cluster_ctaid.z", Special::kClusterCtaidZ},
+    {"%cluster_nctaid.x", Special::kClusterNctaidX},
+    {"%cluster_nctaid.y", Special::kClusterNctaidY},
+    {"%cluster_nctaid.z", Special::kClusterNctaidZ},
 }};
 
 size_t width_of(Special special) {

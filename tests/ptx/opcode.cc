@@ -47,6 +47,7 @@ Space Opcode::space() const {
     if (part == "global") return Space::kGlobal;
     if (part == "const") return Space::kConst;
     if (part == "shared" || part == "shared::cta") return Space::kShared;
+    if (part == "shared::cluster") return Space::kSharedCluster;
     if (part == "local") return Space::kLocal;
     if (part.starts_with("param")) return Space::kParam;
   }

@@ -58,7 +58,7 @@ constexpr bool is_float(Type type) { return type >= Type::kF16 && type <= Type::
 constexpr bool is_packed(Type type) { return type == Type::kF16x2 || type == Type::kBf16x2; }
 
 // State spaces.
-enum class Space : uint8_t { kGeneric, kGlobal, kConst, kShared, kLocal, kParam };
+enum class Space : uint8_t { kGeneric, kGlobal, kConst, kShared, kSharedCluster, kLocal, kParam };
 
 // How the scheduler treats an instruction.
 enum class Kind : uint8_t {
@@ -66,10 +66,12 @@ enum class Kind : uint8_t {
   kBranch,       // to `target`
   kBranchTable,  // brx.idx: to tables[target][s[0]]
   kReturn,
-  kBarrier,      // of the block; option: a BarrierKind
-  kWarpBarrier,  // of the lanes in the member mask s[last]
-  kWarp,         // executed together by those lanes
-  kAligned,      // executed together by all lanes of the warp
+  kBarrier,        // of the block; option: a BarrierKind
+  kClusterArrive,  // barrier.cluster; release: with what happened before
+  kClusterWait,    // acquire
+  kWarpBarrier,    // of the lanes in the member mask s[last]
+  kWarp,           // executed together by those lanes
+  kAligned,        // executed together by all lanes of the warp
 };
 
 // What a barrier gives: nothing, or something of the predicate s[last] of all threads.
@@ -146,6 +148,14 @@ enum class Special : uint8_t {
   kClock,
   kClock64,
   kGlobalTimer,
+  kClusterRank,
+  kClusterBlocks,
+  kClusterCtaidX,
+  kClusterCtaidY,
+  kClusterCtaidZ,
+  kClusterNctaidX,
+  kClusterNctaidY,
+  kClusterNctaidZ,
 };
 struct SpecialRow {
   uint32_t row = 0;
@@ -167,9 +177,10 @@ struct Kernel {
   size_t parameter_bytes = 0;
   size_t shared_bytes = 0;  // of static arrays; dynamic ones begin here, at shared_dynamic_align
   size_t shared_dynamic_align = 16;
-  size_t local_bytes = 0;     // per lane
-  size_t register_bytes = 0;  // per warp
-  uint32_t threads_max = 0;   // .maxntid, or 0
+  size_t local_bytes = 0;                       // per lane
+  size_t register_bytes = 0;                    // per warp
+  uint32_t threads_max = 0;                     // .maxntid, or 0
+  std::array<uint32_t, 3> cluster = {0, 0, 0};  // .reqnctapercluster, or 0
   std::vector<ConstantRow> constants;
   std::vector<SpecialRow> specials;
   std::vector<std::string> unsupported;  // instructions that stop a launch, each with its line

@@ -55,12 +55,7 @@ void open_barrier(Block& block, const std::vector<Warp*>& warps) {
     give_votes(*warp, votes, all);
     warp->knowledge.seen = joined.seen;
     warp->knowledge.foreign = joined.foreign;
-    if (warp->knowledge.time == kRecordTimeMax && machine.options.check_memory) {
-      machine.stop(FindingKind::kLimit, Place{warp, &machine.kernel.code[warp->groups[0].pc], 0, 0},
-                   "more barriers than the checks can tell apart");
-    } else {
-      ++warp->knowledge.time;
-    }
+    advance_time(*warp, machine.kernel.code[warp->groups[0].pc]);
     warp->at_barrier = false;
     for (Group& group : warp->groups) {
       ++group.pc;
@@ -89,13 +84,17 @@ bool open_barriers(Block& block) {
   return opened;
 }
 
+}  // namespace
+
 void report_block_deadlock(Block& block) {
   const Warp* at = nullptr;
   std::string text = "warps wait at different barriers:";
   for (const Warp& warp : block.warps) {
     if (warp.done) continue;
     if (at == nullptr) at = &warp;
-    text += " warp " + std::to_string(warp.id) + " at barrier " + std::to_string(warp.barrier) +
+    text += " warp " + std::to_string(warp.id) + " at " +
+            (warp.at_cluster_barrier ? "the cluster's barrier"
+                                     : "barrier " + std::to_string(warp.barrier)) +
             " in PTX line " + std::to_string(block.machine.kernel.code[warp.groups[0].pc].line) +
             ",";
   }
@@ -103,9 +102,7 @@ void report_block_deadlock(Block& block) {
                      Place{at, &block.machine.kernel.code[at->groups[0].pc], 0, 0}, text);
 }
 
-}  // namespace
-
-void step_block(Block& block) {
+bool step_block(Block& block) {
   Machine& machine = block.machine;
   const bool random = machine.options.seed != 0;
   if (random) {
@@ -117,15 +114,14 @@ void step_block(Block& block) {
   bool progress = false;
   for (const uint32_t index : block.order) {
     Warp& warp = block.warps[index];
-    if (warp.done || warp.at_barrier) continue;
+    if (warp.done || warp.at_barrier || warp.at_cluster_barrier) continue;
     progress = true;
     run_warp(warp, random ? static_cast<uint64_t>(machine.prng.between(1, 4)) : kBranchesPerTurn);
-    if (machine.stopped) return;
+    if (machine.stopped) return true;
   }
   block.done = std::all_of(block.warps.begin(), block.warps.end(),
                            [](const Warp& warp) { return warp.done; });
-  if (block.done || open_barriers(block) || progress) return;
-  report_block_deadlock(block);
+  return open_barriers(block) || block.done || progress;
 }
 
 }  // namespace sluice::ptx

@@ -265,8 +265,14 @@ class WarpRunner {
       arrive(instruction, mask);
       return false;
     }
+    if (instruction.kind == Kind::kClusterWait) {
+      yields_ = !pass_cluster_barrier(warp_, instruction, mask);
+      return !yields_;
+    }
     if (instruction.kind == Kind::kWarpBarrier) {
-      advance_time(instruction);
+      advance_time(warp_, instruction);
+    } else if (instruction.kind == Kind::kClusterArrive) {
+      arrive_at_cluster(warp_, instruction, mask);
     } else {
       if (instruction.kind == Kind::kAligned && mask != warp_.lanes) {
         machine_.report(FindingKind::kInactiveLanes,
@@ -281,7 +287,8 @@ class WarpRunner {
 
   // The live lanes that have to come together here.
   uint32_t member_lanes(const Instruction& instruction, uint32_t mask) {
-    if (instruction.kind == Kind::kBarrier || instruction.kind == Kind::kAligned) return warp_.live;
+    if (instruction.kind != Kind::kWarp && instruction.kind != Kind::kWarpBarrier)
+      return warp_.live;
     const uint32_t* given = source<uint32_t>(warp_, instruction, instruction.sources - 1u);
     const uint32_t members = given[first_lane(mask)];
     if ((mask & ~members) != 0) {
@@ -310,7 +317,7 @@ class WarpRunner {
     if ((members & ~arrived) != 0) return;
     for (Group& group : warp_.groups) {
       if (!is_member(group)) continue;
-      advance_time(code_[group.pc]);
+      advance_time(warp_, code_[group.pc]);
       ++group.pc;
       group.waiting = false;
     }
@@ -325,15 +332,6 @@ class WarpRunner {
     warp_.barrier_threads = numbers > 1 ? source<uint32_t>(warp_, instruction, 1)[lane] : 0;
     if (votes) warp_.barrier_votes = predicate(warp_, instruction, numbers) & mask;
     yields_ = true;
-  }
-
-  void advance_time(const Instruction& instruction) {
-    if (warp_.knowledge.time == kRecordTimeMax && machine_.options.check_memory) {
-      machine_.stop(FindingKind::kLimit, Place{&warp_, &instruction, 0, 0},
-                    "more barriers than the checks can tell apart");
-      return;
-    }
-    ++warp_.knowledge.time;
   }
 
   Warp& warp_;
