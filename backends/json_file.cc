@@ -31,7 +31,7 @@ Result<std::optional<JsonFile>> JsonFile::read(std::string path) {
   return std::optional<JsonFile>(std::move(file));
 }
 
-Result<JsonFile> JsonFile::read_required(std::string path) {
+Result<JsonFile> JsonFile::read_required(const std::string& path) {
   Result<std::optional<JsonFile>> file = read(path);
   if (!file.ok()) return file.error();
   if (!file.value()) return Error{Code::kNotFound, path + ": not found"};

@@ -21,7 +21,7 @@ class JsonFile {
   // not JSON.
   static Result<std::optional<JsonFile>> read(std::string path);
   // The same, but a file that is not there is kNotFound.
-  static Result<JsonFile> read_required(std::string path);
+  static Result<JsonFile> read_required(const std::string& path);
 
   const std::string& path() const { return path_; }
   JsonView root() const { return *root_; }
