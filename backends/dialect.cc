@@ -4,6 +4,8 @@
 #include <charconv>
 
 #include "backends/dialect_cohere.h"
+#include "backends/dialect_kserve.h"
+#include "backends/dialect_oip.h"
 #include "backends/dialect_openai.h"
 #include "backends/dialect_tei.h"
 
@@ -11,7 +13,8 @@ namespace sluice {
 namespace {
 
 // In the order that messages name them.
-constexpr const Dialect& (*kDialects[])() = {openai_dialect, tei_dialect, cohere_dialect};
+constexpr const Dialect& (*kDialects[])() = {openai_dialect, tei_dialect, cohere_dialect,
+                                             kserve_dialect, oip_dialect};
 
 // Percent-encoding undone; a broken escape stays as it is.
 std::string decoded(std::string_view text) {
