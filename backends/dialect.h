@@ -24,8 +24,9 @@ namespace sluice {
 // What one request asked, and how its answer has to look. `rows` have only wire forms; a model that
 // runs in this process adds its own.
 struct Asked {
-  CallKey key;            // without headers: those are not a codec's business
-  std::vector<Row> rows;  // 1 …, in order; slices of the body where the dialect allows
+  CallKey key;                // without headers: those are not a codec's business
+  std::vector<Row> rows;      // 1 …, in order; slices of the body where the dialect allows
+  bool pass_through = false;  // valid, but not to be merged; has no rows then
   // For write_response(): what the codec wants to remember. Which members mean something is the
   // codec's own affair.
   struct Shape {

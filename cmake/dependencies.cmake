@@ -35,6 +35,9 @@ add_library(concurrentqueue::concurrentqueue INTERFACE IMPORTED)
 set_target_properties(concurrentqueue::concurrentqueue PROPERTIES
   INTERFACE_INCLUDE_DIRECTORIES ${CONCURRENTQUEUE_INCLUDE_DIR})
 
+# OpenSSL: TLS towards endpoints.
+find_package(OpenSSL 3.0 REQUIRED)
+
 # spdlog: log lines.
 find_package(spdlog 1.10 CONFIG REQUIRED)
 

@@ -5,40 +5,13 @@
 #include <charconv>
 
 #include "backends/dialect_openai.h"
+#include "backends/dialect_tei.h"
+#include "gateway/headers.h"
 
 namespace sluice {
 namespace {
 
-constexpr std::string_view kModelsPath = "/v1/models";
-
-struct PathRoute {
-  std::string_view path;
-  Route route;
-  bool post;   // POST only; else GET and HEAD
-  bool main;   // on the main listener
-  bool admin;  // on the admin listener
-};
-
-// The whole surface. With an embedded model there is no upstream whose paths could be shadowed, so
-// health and metrics answer on the main listener too.
-constexpr PathRoute kRoutes[] = {
-    {"/v1/embeddings", Route::kEmbeddings, true, true, false},
-    {"/v1/models", Route::kModels, false, true, false},
-    {"/healthz", Route::kHealth, false, true, true},
-    {"/health", Route::kHealth, false, true, true},
-    {"/readyz", Route::kReady, false, true, true},
-    {"/metrics", Route::kMetrics, false, true, true},
-};
-
-const PathRoute* find_path(Surface surface, std::string_view path) {
-  static constexpr PathRoute kOneModel{"", Route::kModel, false, true, false};
-  for (const PathRoute& entry : kRoutes) {
-    if (entry.path == path && (surface == Surface::kMain ? entry.main : entry.admin)) return &entry;
-  }
-  const bool one_model = surface == Surface::kMain && path.size() > kModelsPath.size() + 1 &&
-                         path.starts_with(kModelsPath) && path[kModelsPath.size()] == '/';
-  return one_model ? &kOneModel : nullptr;
-}
+constexpr std::string_view kModelsPrefix = "/v1/models/";
 
 Response json(std::string body) {
   return Response{.headers = {{"content-type", "application/json"}}, .body = std::move(body)};
@@ -81,20 +54,6 @@ Error bad_header(std::string name, const char* wanted) {
   return Error{.code = Code::kInvalid, .message = std::move(message), .param = std::move(name)};
 }
 
-// FNV-1a; whose share a request takes need not be a secret, only the same for the same credentials.
-uint64_t fingerprint(std::string_view bytes, uint64_t hash) {
-  for (const char byte : bytes) hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001b3ull;
-  return hash;
-}
-
-uint64_t tenant_of(const RequestHead& head) {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (const char* name : {"authorization", "x-api-key", "api-key"}) {
-    if (const auto value = head.find(name)) hash = fingerprint(*value, hash);
-  }
-  return hash;
-}
-
 // x-sluice-deadline-ms and x-sluice-priority.
 std::optional<Error> read_sluice_headers(const RequestHead& head, Instant received,
                                          Request& request) {
@@ -134,36 +93,29 @@ std::string server_timing(const Timings& timings) {
 
 }  // namespace
 
-Api::Api(Options options) : options_(std::move(options)) {
-  for (const ServedModel& model : options_.models) ids_.push_back(model.name);
+Api::Api(Options options)
+    : options_(std::move(options)), router_(options_.models, options_.passthrough) {
+  for (size_t i = 0; i < options_.models.size(); ++i) {
+    const ServedModel& model = options_.models[i];
+    if (model.name == kAnyModel) {
+      any_model_ = static_cast<ModelIndex>(i);
+    } else {
+      ids_.push_back(model.name);
+    }
+  }
   for (const ServedModel& model : options_.models)
     ids_.insert(ids_.end(), model.aliases.begin(), model.aliases.end());
 }
 
-Route Api::route(Surface surface, std::string_view method, std::string_view path) {
-  const PathRoute* entry = find_path(surface, path);
-  if (entry == nullptr) return Route::kNotFound;
-  const bool fits = entry->post ? method == "POST" : method == "GET" || method == "HEAD";
-  return fits ? entry->route : Route::kMethodNotAllowed;
-}
-
-std::string_view Api::allowed_methods(Surface surface, std::string_view path) {
-  const PathRoute* entry = find_path(surface, path);
-  if (entry == nullptr) return "";
-  return entry->post ? "POST" : "GET, HEAD";
-}
-
-Response Api::answer(Route route, Surface surface, const RequestHead& head) const {
-  switch (route) {
+Response Api::answer(const Match& match, const RequestHead& head) const {
+  const Dialect* dialect = match.spellings.empty() ? nullptr : match.spellings.front().dialect;
+  switch (match.route) {
     case Route::kModels:
       return json(openai::write_models(ids_, options_.started_unix_seconds));
-    case Route::kModel: {
-      const std::string id = decode_path(head.path().substr(kModelsPath.size() + 1));
-      if (find_model(id)) return json(openai::write_model(id, options_.started_unix_seconds));
-      return error_response({.code = Code::kNotFound,
-                             .message = "The model '" + id + "' does not exist.",
-                             .param = "model"});
-    }
+    case Route::kModel:
+      return one_model(head);
+    case Route::kInfo:
+      return json(tei::write_info(ids_.empty() ? "" : ids_.front()));
     case Route::kHealth:
       return text(200, "ok\n");
     case Route::kReady:
@@ -174,21 +126,34 @@ Response Api::answer(Route route, Surface surface, const RequestHead& head) cons
       return response;
     }
     case Route::kMethodNotAllowed: {
-      const std::string allowed(allowed_methods(surface, head.path()));
+      const std::string allowed(match.allowed);
       Response response =
-          error_response({.code = Code::kMethodNotAllowed,
-                          .message = "Not allowed: " + head.method + " on " +
-                                     std::string(head.path()) + "; allowed: " + allowed + "."});
+          error({.code = Code::kMethodNotAllowed,
+                 .message = "Not allowed: " + head.method + " on " + std::string(head.path()) +
+                            "; allowed: " + allowed + "."},
+                dialect, {});
       response.headers.emplace_back("allow", allowed);
       return response;
     }
     case Route::kNotFound:
-    case Route::kEmbeddings:
+    case Route::kBatched:
+    case Route::kPassThrough:
       break;
   }
-  return error_response({.code = Code::kNotFound,
-                         .message = "Unknown request URL: " + head.method + " " +
-                                    std::string(head.path().substr(0, 200)) + "."});
+  return error({.code = Code::kNotFound,
+                .message = "Unknown request URL: " + head.method + " " +
+                           std::string(head.path().substr(0, 200)) + "."},
+               dialect, {});
+}
+
+Response Api::one_model(const RequestHead& head) const {
+  const std::string id = decode_path(head.path().substr(kModelsPrefix.size()));
+  if (std::ranges::find(ids_, id) != ids_.end())
+    return json(openai::write_model(id, options_.started_unix_seconds));
+  return error({.code = Code::kNotFound,
+                .message = "The model '" + id + "' does not exist.",
+                .param = "model"},
+               nullptr, {});
 }
 
 Response Api::ready() const {
@@ -203,82 +168,145 @@ Response Api::ready() const {
   return text(503, "draining\n");
 }
 
-std::optional<Error> Api::check_head(const RequestHead& head) const {
+Api::HeadChoice Api::check_head(const RequestHead& head) const {
   const auto coding = head.find("content-encoding");
-  if (coding && *coding != "identity")
-    return Error{.code = Code::kMediaType,
-                 .message = "A body with Content-Encoding is not taken here: send it plain.",
-                 .param = "content-encoding"};
-  return std::nullopt;
+  if (!coding || *coding == "identity") return {};
+  if (options_.passthrough) return {.refused = std::nullopt, .pass_through = true};
+  return {.refused =
+              Error{.code = Code::kMediaType,
+                    .message = "A body with Content-Encoding is not taken here: send it plain.",
+                    .param = "content-encoding"}};
 }
 
-Result<EmbeddingsCall> Api::read_embeddings(const RequestHead& head, const Slice& body,
-                                            Instant received, Request& request) const {
+Result<Inquiry> Api::read(const Match& match, const RequestHead& head, const Slice& body,
+                          Instant received, Request& request) const {
   if (auto error = read_sluice_headers(head, received, request)) return std::move(*error);
-  Result<openai::EmbeddingsRequest> read = openai::read_embeddings(body);
-  if (!read.ok()) return read.error();
-  const openai::EmbeddingsRequest& asked = read.value();
-  const std::optional<ModelIndex> index = find_model(asked.model);
+  std::optional<Error> first_error;
+  for (const Spelling& spelling : match.spellings) {
+    Result<Asked> asked = spelling.codec->read_request(head, body);
+    if (!asked.ok()) {
+      if (!first_error) first_error = asked.error();
+      continue;
+    }
+    Inquiry inquiry;
+    inquiry.spelling = spelling;
+    inquiry.asked = std::move(asked).value();
+    Result<Done> bound = bind(inquiry, head, request);
+    if (!bound.ok()) return bound.error();
+    return inquiry;
+  }
+  return std::move(*first_error);
+}
+
+// Finds the model that was asked, and makes its rows and its key.
+Result<Done> Api::bind(Inquiry& inquiry, const RequestHead& head, Request& request) const {
+  CallKey& key = inquiry.asked.key;
+  const std::optional<ModelIndex> index = find_model(key.model);
+  inquiry.pass_through = inquiry.asked.pass_through || !index;
+  if (inquiry.pass_through && options_.passthrough) return Done{};
   if (!index)
     return Error{.code = Code::kNotFound,
-                 .message = "The model '" + asked.model + "' does not exist.",
+                 .message = "The model '" + key.model + "' does not exist.",
                  .param = "model"};
-  const EmbeddedModel& model = *options_.models[*index].model;
-  if (asked.dimensions) {
-    if (auto error = model.check_dimensions(*asked.dimensions)) return std::move(*error);
-  }
-  Result<PreparedRows> prepared = model.prepare(asked.inputs);
-  if (!prepared.ok()) return prepared.error();
+  if (inquiry.pass_through)
+    return Error{.code = Code::kNotImplemented,
+                 .message =
+                     "This form of request cannot be batched, and there is no endpoint to "
+                     "pass it on to."};
+  inquiry.model = *index;
   request.model = *index;
-  request.key.clear();  // a vector depends on nothing else: encoding and cut are the caller's own
-  request.tenant = tenant_of(head);
-  request.rows = std::move(prepared.value().rows);
-  return EmbeddingsCall{.model = *index,
-                        .base64 = asked.base64,
-                        .dimensions = asked.dimensions,
-                        .prompt_tokens = prepared.value().prompt_tokens,
-                        .inputs_truncated = prepared.value().inputs_truncated};
+  request.tenant = tenant_of(head.headers);
+  request.rows = std::move(inquiry.asked.rows);
+  const ServedModel& served = options_.models[*index];
+  if (served.model) {
+    const Result<Prepared> prepared = served.model->prepare(key, request.rows);
+    if (!prepared.ok()) return prepared.error();
+    inquiry.tokens = prepared.value().tokens;
+    inquiry.inputs_truncated = prepared.value().truncated;
+  }
+  request.key.clear();  // an engine's output depends on nothing but the row
+  if (served.upstreams.empty()) return Done{};
+  key.headers = merge_headers(head.headers, served.own_credentials);
+  key.target = head.target;
+  request.key = key.encode();
+  return Done{};
 }
 
-Response Api::write_embeddings(const EmbeddingsCall& call, const Reply& reply) const {
-  if (!reply.outcomes.ok()) return error_response(reply.outcomes.error());
-  std::vector<Slice> vectors;
-  vectors.reserve(reply.outcomes.value().size());
+Result<std::vector<Output>> Api::outputs_of(const Inquiry& inquiry, const Reply& reply) const {
+  std::vector<Output> outputs;
+  outputs.reserve(reply.outcomes.value().size());
+  std::vector<Slice> raw;
   for (const Outcome& outcome : reply.outcomes.value()) {
-    // OpenAI's answer has no place for an error per input, so one failed row fails its request.
-    if (!outcome.ok()) return error_response(outcome.error());
-    vectors.push_back(outcome.value().bytes);
+    // These dialects have no place for an error per item, so one failed row fails its request.
+    if (!outcome.ok()) return outcome.error();
+    outputs.push_back(outcome.value());
+    if (outcome.value().form == Form::kFloats) raw.push_back(outcome.value().bytes);
   }
-  Response response = json(openai::write_embeddings({.model = options_.models[call.model].name,
-                                                     .base64 = call.base64,
-                                                     .vectors = vectors,
-                                                     .dimensions = call.dimensions,
-                                                     .prompt_tokens = call.prompt_tokens}));
+  const EmbeddedModel* model = options_.models[inquiry.model].model.get();
+  if (model == nullptr || raw.empty()) return outputs;
+  Result<std::vector<Output>> finished = model->finish(inquiry.asked.key, raw);
+  if (!finished.ok()) return finished.error();
+  size_t next = 0;
+  for (Output& output : outputs) {
+    if (output.form == Form::kFloats) output = std::move(finished.value()[next++]);
+  }
+  return outputs;
+}
+
+Response Api::write(const Inquiry& inquiry, const Reply& reply) const {
+  const Dialect* dialect = inquiry.spelling.dialect;
+  if (!reply.outcomes.ok()) return error(reply.outcomes.error(), dialect, {});
+  const ServedModel& served = options_.models[inquiry.model];
+  const Result<std::vector<Output>> outputs = outputs_of(inquiry, reply);
+  if (!outputs.ok()) return error(outputs.error(), dialect, {});
+  Answer answer{.outputs = outputs.value(), .tokens = 0, .labels = {}};
+  for (const Output& output : outputs.value()) answer.tokens += output.tokens;
+  if (answer.tokens == 0) answer.tokens = inquiry.tokens;
+  if (served.model) answer.labels = served.model->labels();
+  Result<Body> body = inquiry.spelling.codec->write_response(inquiry.asked, answer);
+  if (!body.ok()) return error(body.error(), dialect, {});
+  Response response;
+  response.headers.emplace_back("content-type", body.value().content_type);
+  for (auto& header : body.value().headers) response.headers.push_back(std::move(header));
+  response.body.reserve(body.value().size());
+  for (const Slice& part : body.value().parts) response.body.append(part.view());
   response.headers.emplace_back("server-timing", server_timing(reply.timings));
-  response.headers.emplace_back("x-sluice-backend", "local");
+  response.headers.emplace_back("x-sluice-backend", served.upstreams.empty() ? "local" : "http");
   response.headers.emplace_back("x-sluice-batch-items", std::to_string(reply.timings.batch_items));
-  if (call.inputs_truncated > 0)
-    response.headers.emplace_back("x-sluice-truncated", std::to_string(call.inputs_truncated));
+  if (inquiry.inputs_truncated > 0)
+    response.headers.emplace_back("x-sluice-truncated", std::to_string(inquiry.inputs_truncated));
+  return response;
+}
+
+Response Api::error(const Error& error, const Dialect* dialect, std::string_view request_id) const {
+  const bool refused = error.upstream_status >= 400 && error.upstream_status < 500 &&
+                       (error.code == Code::kUpstream || error.code == Code::kInvalid);
+  Response response;
+  if (refused && !error.upstream_body.empty()) {
+    // The caller's own fault, told as the endpoint told it.
+    response = json(std::string(error.upstream_body.view()));
+    if (!error.upstream_type.empty()) response.headers[0].second = error.upstream_type;
+  } else {
+    response =
+        json((dialect != nullptr ? *dialect : router_.fallback()).write_error(error, request_id));
+  }
+  response.status = refused ? error.upstream_status : http_status(error.code);
+  if (error.retry_after > Duration{}) {
+    const int64_t whole = (error.retry_after.ns + 999'999'999) / 1'000'000'000;
+    response.headers.emplace_back("retry-after", std::to_string(whole));
+  }
   return response;
 }
 
 std::optional<ModelIndex> Api::find_model(std::string_view name) const {
   for (size_t i = 0; i < options_.models.size(); ++i) {
     const ServedModel& model = options_.models[i];
-    if (model.name == name || std::ranges::find(model.aliases, name) != model.aliases.end())
+    // Dialects without a model's name ask for the first.
+    if (name.empty() || model.name == name ||
+        std::ranges::find(model.aliases, name) != model.aliases.end())
       return static_cast<ModelIndex>(i);
   }
-  return std::nullopt;
-}
-
-Response error_response(const Error& error) {
-  Response response = json(openai::write_error(error));
-  response.status = http_status(error.code);
-  if (error.retry_after > Duration{}) {
-    const int64_t whole = (error.retry_after.ns + 999'999'999) / 1'000'000'000;
-    response.headers.emplace_back("retry-after", std::to_string(whole));
-  }
-  return response;
+  return any_model_;
 }
 
 }  // namespace sluice

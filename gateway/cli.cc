@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "gateway/cli_doctor.h"
 #include "gateway/config_yaml.h"
 #include "gateway/settings.h"
 #include "gateway/units.h"
@@ -39,10 +40,14 @@ struct Flags {
   std::list<Flag<BackendConfig>> backend;
   std::string serve_file;
   std::string check_file;
+  DoctorFlags doctor;
 };
 
 Command failed(int exit_code, const std::string& message) {
-  return {.kind = Command::Kind::kDone, .config = {}, .exit_code = exit_code, .output = message};
+  Command command;
+  command.exit_code = exit_code;
+  command.output = message;
+  return command;
 }
 
 // What stands for a flag's value in --help.
@@ -91,6 +96,7 @@ void describe(CLI::App& app, Flags& flags) {
   CLI::App* check = app.add_subcommand("check", "say what is wrong with a configuration file");
   check->allow_extras();
   check->add_option("--config", flags.check_file, "configuration file")->type_name("FILE");
+  describe_doctor(app, flags.doctor);
 }
 
 std::vector<std::string> flags_of(const CLI::App& app) {
@@ -142,6 +148,14 @@ std::optional<std::string> apply(const Flag<T>& flag, T& target) {
   return std::string(flag.setting->flag) + " " + done.error().message + ", not " + quote(flag.text);
 }
 
+template <typename T>
+bool flag_given(const std::list<Flag<T>>& flags, std::string_view key) {
+  for (const Flag<T>& flag : flags) {
+    if (flag.setting->key == key) return flag.given();
+  }
+  return false;
+}
+
 // Puts the flags over what the file said. --model makes the only model there is, or names another
 // folder for it; the other flags of a model hold for all models of the file. The message if a flag
 // has a bad value or is ambiguous.
@@ -153,11 +167,12 @@ std::optional<std::string> apply_flags(const Flags& flags, Config& config) {
   const bool one_backend = config.models.size() == 1 && config.models[0].backends.size() == 1;
   for (const Flag<BackendConfig>& flag : flags.backend) {
     if (!flag.given()) continue;
-    if (flag.setting->key == "path") {
+    if (flag.setting->key == "path" || flag.setting->key == "url") {
       if (config.models.empty()) {
         config.models.emplace_back().backends.emplace_back();
       } else if (!one_backend) {
-        return "--model can only replace the path of a file's one model with one backend";
+        return std::string(flag.setting->flag) +
+               " can only replace that of a file's one model with one backend";
       }
     }
     for (ModelConfig& model : config.models) {
@@ -165,6 +180,11 @@ std::optional<std::string> apply_flags(const Flags& flags, Config& config) {
         if (auto message = apply(flag, backend)) return message;
       }
     }
+  }
+  if (flag_given(flags.backend, "url") && !config.passthrough) {
+    // A drop-in proxy: what cannot be merged goes to the same place.
+    config.passthrough = config.models[0].backends[0];
+    config.passthrough->upstream.slots = 0;
   }
   for (const Flag<ModelConfig>& flag : flags.model) {
     if (!flag.given()) continue;
@@ -200,8 +220,8 @@ Command load(const std::string& name, const Flags& flags, const Environment& env
   }
   if (loaded.config.models.empty() && name.empty()) {
     return failed(kArgumentsWrong,
-                  "sluice: no model to serve; name one with --model DIR (or --model echo), or a "
-                  "file with --config FILE\n");
+                  "sluice: nothing to serve; name a model with --model DIR (or --model echo), an "
+                  "endpoint with --upstream URL, or a file with --config FILE\n");
   }
   finish_config(loaded.config);
   std::vector<ConfigProblem> problems = check_config(loaded.config);
@@ -209,10 +229,10 @@ Command load(const std::string& name, const Flags& flags, const Environment& env
   if (!problems.empty()) {
     return failed(kConfigurationWrong, format_problems(problems, name.empty() ? "sluice" : name));
   }
-  return {.kind = Command::Kind::kServe,
-          .config = std::move(loaded.config),
-          .exit_code = 0,
-          .output = ""};
+  Command command;
+  command.kind = Command::Kind::kServe;
+  command.config = std::move(loaded.config);
+  return command;
 }
 
 Command run(const CLI::App& app, const Flags& flags, const Environment& environment) {
@@ -225,6 +245,7 @@ Command run(const CLI::App& app, const Flags& flags, const Environment& environm
                   "sluice: no command; try sluice serve --model DIR, or see sluice --help\n");
   }
   if (chosen.front()->get_name() == "serve") return load(flags.serve_file, flags, environment);
+  if (chosen.front()->get_name() == "doctor") return read_doctor(flags.doctor);
   if (flags.check_file.empty()) {
     return failed(kArgumentsWrong, "sluice: check needs --config FILE\n");
   }

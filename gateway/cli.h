@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/config.h"
+#include "gateway/doctor.h"
 
 namespace sluice {
 
@@ -15,12 +16,14 @@ namespace sluice {
 struct Command {
   // What is left to do.
   enum class Kind {
-    kServe,  // serve `config`, which has no problems
-    kCheck,  // the file was checked and is right: print `output`, end with `exit_code`
-    kDone,   // help, version, or a mistake: print `output`, end with `exit_code`
+    kServe,   // serve `config`, which has no problems
+    kDoctor,  // examine the endpoint of `doctor`
+    kCheck,   // the file was checked and is right: print `output`, end with `exit_code`
+    kDone,    // help, version, or a mistake: print `output`, end with `exit_code`
   };
   Kind kind = Kind::kDone;
   Config config;
+  DoctorOptions doctor;
   int exit_code = 0;   // 0: fine; 1: the configuration is wrong; 2: the arguments are wrong
   std::string output;  // whole lines; for stdout if exit_code is 0, else for stderr
 };

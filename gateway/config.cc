@@ -22,6 +22,7 @@ bool is_variable_byte(char c) {
 }
 
 std::string default_name(const BackendConfig& backend) {
+  if (backend.kind == BackendConfig::Kind::kHttp) return std::string(kAnyModel);
   if (backend.echo) return "echo";
   std::string_view path = backend.path;
   while (path.ends_with('/')) path.remove_suffix(1);
@@ -55,6 +56,20 @@ void check_names(const Config& config, std::vector<ConfigProblem>& problems) {
   }
 }
 
+void check_backend(const BackendConfig& backend, const std::string& path,
+                   std::vector<ConfigProblem>& problems) {
+  if (backend.kind == BackendConfig::Kind::kHttp) {
+    if (backend.upstream.url.empty())
+      problems.push_back({path + ".url", "is needed: the base URL of the endpoint"});
+    if (!backend.path.empty() || backend.echo)
+      problems.push_back({path + ".path", "is for models inside the process, not for a url"});
+    if (backend.upstream.tls.certificate_file.empty() != backend.upstream.tls.key_file.empty())
+      problems.push_back({path + ".tls", "needs certificate_file and key_file, or neither"});
+  } else if (backend.path.empty() && !backend.echo) {
+    problems.push_back({path + ".path", "is needed: the folder of the model, or echo"});
+  }
+}
+
 void check_model(const ModelConfig& model, const std::string& path,
                  std::vector<ConfigProblem>& problems) {
   const auto require = [&](bool holds, const char* key, const char* message) {
@@ -71,10 +86,7 @@ void check_model(const ModelConfig& model, const std::string& path,
   require(!model.backends.empty(), ".backends", "needs at least one backend");
   for (size_t b = 0; b < model.backends.size(); ++b) {
     const BackendConfig& backend = model.backends[b];
-    if (backend.path.empty() && !backend.echo) {
-      problems.push_back({path + "." + at("backends", b) + ".path",
-                          "is needed: the folder of the model, or echo"});
-    }
+    check_backend(backend, path + "." + at("backends", b), problems);
   }
 }
 
@@ -100,7 +112,9 @@ void finish_config(Config& config) {
 
 std::vector<ConfigProblem> check_config(const Config& config) {
   std::vector<ConfigProblem> problems;
-  if (config.models.empty()) problems.push_back({"models", "needs at least one model"});
+  if (config.models.empty() && !config.passthrough)
+    problems.push_back({"models", "needs at least one model, or passthrough"});
+  if (config.passthrough) check_backend(*config.passthrough, "passthrough", problems);
   if (config.admin && config.listen.port != 0 && config.admin->port == config.listen.port &&
       config.admin->host == config.listen.host) {
     problems.push_back({"admin", "must be another address than listen, or off"});
@@ -122,6 +136,29 @@ bool is_model_name(std::string_view name) {
   return !name.empty() && name.size() <= kNameBytesMax &&
          std::all_of(name.begin(), name.end(),
                      [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+}
+
+std::optional<Error> check_own_header(std::string_view name, std::string_view value) {
+  constexpr size_t kValueBytesMax = 16 * 1024;
+  static constexpr std::string_view kOurs[] = {
+      "connection", "keep-alive",        "proxy-connection", "te",   "trailer",
+      "upgrade",    "transfer-encoding", "content-length",   "host", "expect"};
+  const auto token_byte = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  };
+  if (name.empty() || !std::all_of(name.begin(), name.end(), token_byte))
+    return Error{Code::kInvalid, "is not a header's name"};
+  std::string lower(name);
+  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  if (std::find(std::begin(kOurs), std::end(kOurs), lower) != std::end(kOurs))
+    return Error{Code::kInvalid, "is a header that the gateway itself must set"};
+  const bool clean = std::all_of(value.begin(), value.end(), [](char c) {
+    return c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
+  });
+  if (!clean || value.size() > kValueBytesMax)
+    return Error{Code::kInvalid, "has a value with control characters, or one that is too long"};
+  return std::nullopt;
 }
 
 Result<std::optional<EchoTimes>> parse_echo(std::string_view path) {
@@ -170,6 +207,47 @@ Result<std::string> expand_variables(std::string_view raw, const Environment& en
   return out;
 }
 
+namespace {
+
+// The breaker of the endpoint that things are passed through to, which merged calls to it share.
+constexpr uint32_t kPassBreaker = 0;
+
+// What is passed through is a model of its own, whose calls have one request each.
+void append_passthrough(const Config& config, CoreOptions& options) {
+  const uint64_t slots = config.passthrough->upstream.slots;
+  const uint64_t most = config.limits.connections_max;
+  ModelOptions& model = options.models.emplace_back();
+  model.name = "passthrough";
+  model.batch = {.items_max = 1, .bytes_max = UINT64_MAX, .tokens_max = 0};
+  model.queue.items_max = model.queue.tenant_items_max = most;
+  model.queue.deadline = seconds(86'400 * 365);  // HttpTimeouts bound it, and the client's patience
+  model.backends = {static_cast<BackendIndex>(options.backends.size())};
+  BackendOptions& backend = options.backends.emplace_back();
+  backend.name = "passthrough";
+  backend.slots = static_cast<uint32_t>(slots > 0 ? slots : most);
+  backend.repeatable = false;  // it may have had an effect
+  backend.breaker = kPassBreaker;
+}
+
+BackendOptions backend_options(const Config& config, const BackendConfig& backend, size_t index,
+                               uint32_t slots) {
+  BackendOptions options;
+  options.slots = slots;
+  if (backend.kind == BackendConfig::Kind::kLocal) {
+    options.name = "local-" + std::to_string(index);
+    options.breaker_failures = 0;  // there is no other place to go to
+    return options;
+  }
+  options.name = "http-" + std::to_string(index);
+  options.repeatable = backend.upstream.repeatable;
+  options.bisect_5xx = backend.upstream.bisect_5xx;
+  if (config.passthrough && config.passthrough->upstream.url == backend.upstream.url)
+    options.breaker = kPassBreaker;
+  return options;
+}
+
+}  // namespace
+
 CoreOptions core_options(const Config& config, std::span<const uint32_t> slots) {
   CoreOptions options;
   options.queued_bytes_max = config.limits.bytes_held_max / kQueuedShare;
@@ -185,10 +263,11 @@ CoreOptions core_options(const Config& config, std::span<const uint32_t> slots) 
       const size_t index = options.backends.size();
       ASSERT(index < slots.size());
       out.backends.push_back(static_cast<BackendIndex>(index));
-      options.backends.push_back({.name = "local-" + std::to_string(index), .slots = slots[index]});
+      options.backends.push_back(backend_options(config, model.backends[b], index, slots[index]));
     }
   }
   ASSERT(options.backends.size() == slots.size());
+  if (config.passthrough) append_passthrough(config, options);
   return options;
 }
 

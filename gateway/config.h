@@ -12,8 +12,10 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/dial.h"
 #include "backends/echo_times.h"
 #include "backends/embedded_model.h"
+#include "backends/http_client.h"
 #include "backends/precision.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -47,14 +49,54 @@ struct DeviceChoice {
   friend bool operator==(const DeviceChoice&, const DeviceChoice&) = default;
 };
 
-// A place where a model's batches run; only models inside this process exist.
+// Which headers tell an upstream whom a request that was passed through came from.
+enum class ForwardedStyle { kOff, kXForwarded, kForwarded };
+
+// How an HTTP endpoint is reached and what it speaks.
+struct UpstreamConfig {
+  std::string url;                 // scheme://host[:port][/prefix]
+  std::string dialect = "openai";  // of merged calls
+  uint64_t slots = 0;  // calls in flight; 0: kSlotsDefault, or for pass-through no limit
+  TlsOptions tls;
+  HttpTimeouts timeouts;
+  uint64_t connections_max = 4096;                 // as PoolLimits
+  uint64_t idle_connections_max = 64;              // as PoolLimits
+  Duration keep_alive = seconds(50);               // as PoolLimits::idle_timeout
+  Duration age_max = seconds(600);                 // as PoolLimits
+  uint64_t response_bytes_max = 64 * 1024 * 1024;  // of a merged call's answer
+  bool preserve_host = false;                      // send the client's Host when passing through
+  ForwardedStyle forwarded = ForwardedStyle::kOff;
+  bool bisect_5xx = false;  // a 500 may be one item's fault
+  bool repeatable = true;   // a call that broke may be made again
+  // Set on every request, in place of the client's own of these names. A credential among them
+  // means that the gateway owns the key: clients' credentials are not sent on.
+  std::vector<std::pair<std::string, std::string>> headers;
+  // Of the json dialect: paths, JSON pointers into the bodies, whether a request is one item.
+  std::vector<std::string> json_paths = {"/"};
+  std::string json_items;
+  std::string json_answers;
+  bool json_single = false;
+};
+inline constexpr uint32_t kSlotsDefault = 4;
+
+// A place where a model's batches run.
 struct BackendConfig {
+  enum class Kind { kLocal, kHttp };
+  Kind kind = Kind::kLocal;
+  // Of a local model.
   std::string path;               // the model's folder; empty for the echo engine
   std::optional<EchoTimes> echo;  // the echo engine instead of a folder
   DeviceChoice device;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   uint64_t threads = 0;  // 0: as Config::threads
+  // Of an HTTP endpoint.
+  UpstreamConfig upstream;
 };
+
+// What happens to requests that could share a call: they do, or they are only counted, or neither.
+enum class MergeMode { kOn, kShadow, kOff };
+// The name of a model that takes every name no other model has.
+inline constexpr std::string_view kAnyModel = "*";
 
 // A model that clients can name, how it is batched, and where it runs.
 struct ModelConfig {
@@ -63,6 +105,7 @@ struct ModelConfig {
   BatchLimits batch;
   QueueLimits queue = {.tenant_items_max = 0};  // tenant_items_max 0: as items_max
   OnTooLong on_too_long = OnTooLong::kTruncate;
+  MergeMode merge = MergeMode::kOn;
   std::vector<BackendConfig> backends;
 };
 
@@ -75,12 +118,15 @@ struct Config {
   LimitsConfig limits;
   LogOptions log;
   std::vector<ModelConfig> models;
+  // Where everything goes that no model answers; nothing: 404.
+  std::optional<BackendConfig> passthrough;
 };
 
 // Lists are part of the configuration, so they have limits too.
 inline constexpr size_t kModelsMax = 256;
 inline constexpr size_t kAliasesMax = 64;   // of one model
 inline constexpr size_t kBackendsMax = 16;  // of one model
+inline constexpr size_t kHeadersMax = 32;   // of one upstream
 
 // Something wrong with a configuration: which key, and where it stands if it came from a file.
 struct ConfigProblem {
@@ -103,6 +149,10 @@ std::vector<ConfigProblem> check_config(const Config& config);
 // Whether `name` can stand in a JSON string, a path and a header as it is: 1 to 200 visible ASCII
 // characters but for `"` and `\`.
 bool is_model_name(std::string_view name);
+
+// Why `name: value` cannot be a header that the gateway sets on upstream requests; nothing if it
+// can. Framing and hop-by-hop headers are the gateway's own. The message holds no value.
+std::optional<Error> check_own_header(std::string_view name, std::string_view value);
 
 // "echo", or "echo:a=2ms,b=0.1ms" with either part: what it stands for. Nothing for any other path
 // (a folder of that name is "./echo"); kInvalid for a parameter it does not know.

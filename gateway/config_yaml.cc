@@ -188,7 +188,7 @@ class Reader {
   }
 
   void read_process(const YAML::Node& root) {
-    constexpr std::array<std::string_view, 1> kOthers = {"models"};
+    constexpr std::array<std::string_view, 2> kOthers = {"models", "passthrough"};
     read_section<Config>(
         root, "", "", process_settings(), loaded_.config, kOthers,
         [this](const std::string& key, const std::string& path, const YAML::Node& value) {
@@ -198,7 +198,13 @@ class Reader {
             });
             return true;
           }
-          if (key != "passthrough" && key != "jobs") return false;
+          if (key == "passthrough") {
+            BackendConfig& backend = loaded_.config.passthrough.emplace();
+            backend.kind = BackendConfig::Kind::kHttp;
+            read_backend(value, path, backend);
+            return true;
+          }
+          if (key != "jobs") return false;
           problem(path, loaded_.places[path], "is not available in this version");
           return true;
         });
@@ -218,7 +224,7 @@ class Reader {
           } else if (key == "backends") {
             each_element(value, key_path, kBackendsMax,
                          [&](const YAML::Node& backend, const auto& element) {
-                           read_backend(backend, element, model);
+                           read_backend(backend, element, model.backends.emplace_back());
                          });
           } else {
             return false;
@@ -238,8 +244,8 @@ class Reader {
     });
   }
 
-  void read_backend(const YAML::Node& node, const std::string& path, ModelConfig& model) {
-    BackendConfig& backend = model.backends.emplace_back();
+  void read_backend(const YAML::Node& node, const std::string& path, BackendConfig& backend) {
+    constexpr std::array<std::string_view, 1> kOthers = {"headers"};
     // The keys of another kind of backend would be reported one by one, beside the point.
     if (node.IsMap() && node["kind"] && node["kind"].IsScalar()) {
       const std::span<const Setting<BackendConfig>> settings = backend_settings();
@@ -250,7 +256,29 @@ class Reader {
                  [&](std::string_view text) { return set_value(*kind, backend, text); });
       if (loaded_.problems.size() > before) return;
     }
-    read_section<BackendConfig>(node, path, "", backend_settings(), backend, {}, {});
+    read_section<BackendConfig>(
+        node, path, "", backend_settings(), backend, kOthers,
+        [&](const std::string& key, const std::string& key_path, const YAML::Node& value) {
+          if (key != "headers") return false;
+          read_headers(value, key_path, backend.upstream);
+          return true;
+        });
+  }
+
+  // Header names are keys of their own choice, so no table has them.
+  void read_headers(const YAML::Node& node, const std::string& path, UpstreamConfig& upstream) {
+    if (node.IsNull()) return;
+    each_key(node, path,
+             [&](const YAML::Node& key, const YAML::Node& value, const std::string& key_path) {
+               loaded_.places[key_path] = place_of(key);
+               if (upstream.headers.size() == kHeadersMax)
+                 return problem(key_path, place_of(key), "is one header too many");
+               read_value(value, key_path, [&](std::string_view text) -> Result<Done> {
+                 if (auto error = check_own_header(key.Scalar(), text)) return std::move(*error);
+                 upstream.headers.emplace_back(key.Scalar(), text);
+                 return Done{};
+               });
+             });
   }
 
   LoadedConfig loaded_;

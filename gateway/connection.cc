@@ -26,7 +26,11 @@ void Connection::on_bytes(std::string_view bytes) {
     case State::kIdle:
     case State::kHead:
     case State::kBody:
+    case State::kStream:
       process(bytes);
+      return;
+    case State::kTunnel:
+      owner_.on_tunnel_bytes(*this, bytes);
       return;
     case State::kWaiting:
       pending_.append(bytes);
@@ -44,8 +48,12 @@ void Connection::on_bytes(std::string_view bytes) {
 // Feeds the parser until the bytes are used up or a request awaits its answer.
 void Connection::process(std::string_view bytes) {
   processing_ = true;
-  while (state_ <= State::kBody && (parser_ || !bytes.empty())) {
-    if (!parser_) parser_ = std::make_unique<RequestParser>(limits_.http);
+  while (state_ <= State::kStream && (parser_ || !bytes.empty())) {
+    if (!parser_) {
+      HttpLimits open = limits_.http;
+      open.body_bytes_max = UINT64_MAX;  // whether it holds depends on the head
+      parser_ = std::make_unique<RequestParser>(open);
+    }
     size_t used = 0;
     const HttpEvent event = parser_->feed(bytes, used);
     bytes.remove_prefix(used);
@@ -58,13 +66,7 @@ void Connection::process(std::string_view bytes) {
     if (event == HttpEvent::kHead) {
       if (!handle_head()) break;
     } else if (event == HttpEvent::kBody) {
-      if (!hold(parser_->body().size())) {
-        refuse({.code = Code::kOverloaded,
-                .message = "The server holds as many bytes as it may.",
-                .retry_after = seconds(1)});
-        break;
-      }
-      body_.append(parser_->body());
+      if (!handle_body()) break;
     } else if (event == HttpEvent::kEnd) {
       finish_request();
     } else if (event == HttpEvent::kError) {
@@ -84,8 +86,12 @@ bool Connection::handle_head() {
   head_only_ = head_.method == "HEAD";
   version_minor_ = head_.version_minor;
   state_ = State::kBody;
-  if (auto error = owner_.on_head(*this, head_)) {
-    refuse(*error);
+  HeadVerdict verdict = owner_.on_head(*this, head_);
+  if (!verdict.refused && !verdict.stream && head_.content_length &&
+      *head_.content_length > limits_.http.body_bytes_max)
+    verdict.refused = body_too_large();
+  if (verdict.refused) {
+    refuse(*verdict.refused);
     return false;
   }
   arm(limits_.body_timeout);
@@ -93,13 +99,46 @@ bool Connection::handle_head() {
     const Slice go = Slice::copy_of("HTTP/1.1 100 Continue\r\n\r\n");
     stream_->write({&go, 1});
   }
+  if (!verdict.stream) return true;
+  state_ = State::kStream;
+  streaming_ = true;
+  owner_.on_stream(*this, std::move(head_));
+  return state_ == State::kStream;
+}
+
+// Takes a part of the body. Returns false if the request was answered with that.
+bool Connection::handle_body() {
+  const std::string_view bytes = parser_->body();
+  if (state_ == State::kStream) {
+    if (!paused_) arm(limits_.body_timeout);
+    owner_.on_stream_bytes(*this, bytes);
+    return state_ == State::kStream;
+  }
+  if (bytes.size() > limits_.http.body_bytes_max - body_.size()) {
+    refuse(body_too_large());
+    return false;
+  }
+  if (!hold(bytes.size())) {
+    refuse({.code = Code::kOverloaded,
+            .message = "The server holds as many bytes as it may.",
+            .retry_after = seconds(1)});
+    return false;
+  }
+  body_.append(bytes);
   return true;
+}
+
+Error Connection::body_too_large() const {
+  return {.code = Code::kTooLarge,
+          .message =
+              "the body is longer than " + std::to_string(limits_.http.body_bytes_max) + " bytes"};
 }
 
 void Connection::finish_request() {
   state_ = State::kWaiting;
   parser_.reset();
   timer_->cancel();
+  if (streaming_) return owner_.on_stream_end(*this);
   Slice body = Slice::copy_of(body_);
   std::string().swap(body_);
   owner_.on_request(*this, std::move(head_), std::move(body));
@@ -109,15 +148,19 @@ void Connection::finish_request() {
 // ends with it.
 void Connection::refuse(const Error& error) {
   keep_alive_ = false;
+  const bool begun = answering_;
+  if (state_ == State::kStream) owner_.on_gone(*this);
+  if (begun) return close();
   owner_.on_refused(*this, error);
-  send(error_response(error), false);
+  send(owner_.error_answer(*this, error), false);
 }
 
 void Connection::respond(const Response& response) {
-  ASSERT(state_ == State::kWaiting);
+  ASSERT((state_ == State::kWaiting || state_ == State::kStream) && !answering_);
+  const bool complete = state_ == State::kWaiting;
   // After FIN only what was sent before it can still ask for something.
   const bool more = !ended_ || !pending_.empty();
-  send(response, keep_alive_ && !response.close && !owner_.draining() && more);
+  send(response, complete && keep_alive_ && !response.close && !owner_.draining() && more);
 }
 
 void Connection::send(const Response& response, bool keep_alive) {
@@ -137,9 +180,16 @@ void Connection::send(const Response& response, bool keep_alive) {
   hold(bytes.size());
   responded_ = loop_.now();
   stream_->write({&bytes, 1});
+  after_answer(keep_alive);
+}
+
+// The answer is written: what the connection does next.
+void Connection::after_answer(bool keep_alive) {
   head_ = RequestHead{};
-  parser_.reset();
+  if (!processing_ || state_ != State::kStream) parser_.reset();
   head_only_ = false;
+  streaming_ = false;
+  answering_ = false;
   if (!keep_alive) {
     pending_.clear();
     state_ = State::kLingering;
@@ -170,6 +220,11 @@ void Connection::go_on() {
 }
 
 void Connection::on_drained() {
+  if (streaming_ && answering_) {
+    release_all();
+    if (state_ == State::kWaiting) timer_->cancel();
+    return owner_.on_stream_drained(*this);
+  }
   if (state_ != State::kIdle && state_ != State::kLingering) return;  // "100 Continue" went out
   release_all();
   owner_.on_written(*this, loop_.now() - responded_);
@@ -188,6 +243,11 @@ void Connection::on_end() {
       if (limits_.half_close) return;  // respond() ends the connection
       owner_.on_gone(*this);
       return close();
+    case State::kStream:
+      owner_.on_gone(*this);
+      return close();
+    case State::kTunnel:
+      return owner_.on_tunnel_end(*this);
     case State::kLingering:
       if (stream_->unsent_bytes() > 0) return;
       return close();
@@ -197,7 +257,7 @@ void Connection::on_end() {
 }
 
 void Connection::on_broken() {
-  if (state_ == State::kWaiting) owner_.on_gone(*this);
+  if (awaits_answer()) owner_.on_gone(*this);
   close();
 }
 
@@ -211,8 +271,13 @@ void Connection::on_timer() {
       return refuse(
           {.code = Code::kClientTimeout, .message = "The request's head did not arrive in time."});
     case State::kBody:
+    case State::kStream:
       return refuse(
           {.code = Code::kClientTimeout, .message = "The request's body did not arrive in time."});
+    case State::kWaiting:  // a streamed answer that the client does not read
+    case State::kTunnel:
+      owner_.on_gone(*this);
+      return close();
     default:
       return close();
   }
@@ -229,7 +294,7 @@ bool Connection::hold(size_t bytes) {
 void Connection::release_all() { owner_.release_bytes(std::exchange(held_, 0)); }
 
 bool Connection::busy() const {
-  return reading() || state_ == State::kWaiting || (stream_ && stream_->unsent_bytes() > 0);
+  return reading() || awaits_answer() || (stream_ && stream_->unsent_bytes() > 0);
 }
 
 void Connection::close() {

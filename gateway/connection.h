@@ -2,7 +2,9 @@
 #pragma once
 // Connection: one client's bytes become requests, one at a time, and answers go back in the same
 // order. While a request waits for its answer the connection reads on, into a small buffer, so that
-// it sees a client leave. Owned by its Server; lives on one I/O loop.
+// it sees a client leave. A request whose owner wants it streamed is told of at its head, its body
+// goes by without being kept, and its answer is written piece by piece. Owned by its Server; lives
+// on one I/O loop.
 
 #include <cstdint>
 #include <memory>
@@ -11,7 +13,7 @@
 
 #include "base/http1.h"
 #include "base/loop.h"
-#include "gateway/api.h"
+#include "gateway/response.h"
 
 namespace sluice {
 
@@ -19,7 +21,7 @@ class Connection;
 
 // How long a client may take, and how much it may leave with us.
 struct ConnectionLimits {
-  HttpLimits http;
+  HttpLimits http;  // its body_bytes_max is of bodies that are kept whole, not of streamed ones
   Duration header_timeout = seconds(10);   // first byte of a request to the end of its head
   Duration body_timeout = seconds(60);     // end of the head to the end of the body
   Duration idle_timeout = seconds(75);     // between requests, and for a client that does not read
@@ -29,12 +31,18 @@ struct ConnectionLimits {
   bool half_close = false;                 // a client's FIN is no cancel: it still gets its answer
 };
 
+// What is to be done with a request, by its head.
+struct HeadVerdict {
+  std::optional<Error> refused;  // answered at once, instead of reading the body
+  bool stream = false;           // the body is not kept: on_stream() instead of on_request()
+};
+
 // What a Connection asks of its Server. Called on the loop's thread.
 class ConnectionOwner {
  public:
   virtual ~ConnectionOwner() = default;
-  // A head is complete. Returns an error to answer at once instead of reading the body.
-  virtual std::optional<Error> on_head(Connection& connection, const RequestHead& head) = 0;
+  // A head is complete.
+  virtual HeadVerdict on_head(Connection& connection, const RequestHead& head) = 0;
   // `bytes` more are held for clients. Returns false, and holds none of them, if the process would
   // hold too much.
   virtual bool hold_bytes(size_t bytes) = 0;
@@ -43,6 +51,18 @@ class ConnectionOwner {
   // A request is complete; exactly one respond() must follow, now or later, unless on_gone() comes
   // first.
   virtual void on_request(Connection& connection, RequestHead head, Slice body) = 0;
+  // A streamed request has begun. Its body follows, then on_stream_end(), unless on_gone() comes
+  // first; an answer is owed as after on_request().
+  virtual void on_stream(Connection& connection, RequestHead head) = 0;
+  virtual void on_stream_bytes(Connection& connection, std::string_view bytes) = 0;
+  virtual void on_stream_end(Connection& connection) = 0;
+  // All of a streamed answer that was written was handed to the system.
+  virtual void on_stream_drained(Connection& connection) = 0;
+  // In a tunnel: bytes from the client, and its FIN.
+  virtual void on_tunnel_bytes(Connection& connection, std::string_view bytes) = 0;
+  virtual void on_tunnel_end(Connection& connection) = 0;
+  // The answer to an error that this connection found itself.
+  virtual Response error_answer(Connection& connection, const Error& error) = 0;
   // The stream could not be read further; `error` was answered. For counting.
   virtual void on_refused(Connection& connection, const Error& error) = 0;
   // The client left while its request awaited the answer.
@@ -67,12 +87,37 @@ class Connection final : public StreamEvents {
   // Answers the request that on_request() told of.
   // REQUIRES: a request is awaiting its answer.
   void respond(const Response& response);
+  // The same answer in pieces: its head, as bytes that include all framing; its body, framed; its
+  // end, after which the next request is read if `keep_alive` and the request is complete.
+  // REQUIRES: an answer is owed and respond() was not called.
+  void begin_answer(std::string_view head);
+  void write_answer(std::span<const Slice> parts);
+  void end_answer(bool keep_alive);
+  // The answer cannot be completed: closes at once, which the client can tell from an end.
+  void abort_answer();
+  // A 1xx before the answer. REQUIRES as begin_answer()
+  void interim(std::string_view head);
+  // After begin_answer() of a 101: from now on bytes go by unread, both ways.
+  void begin_tunnel();
+  // Sends FIN in a tunnel; the connection ends when both sides have.
+  void end_tunnel();
+  // Stops and resumes reading, for a streamed body or a tunnel whose taker is slower.
+  void read(bool wanted);
+  // Written and not yet taken by the system.
+  size_t unsent_bytes() const { return stream_ ? stream_->unsent_bytes() : 0; }
+  // Whether the current request's body was read to its end.
+  bool request_complete() const { return state_ == State::kWaiting; }
+  bool keep_alive_wanted() const { return keep_alive_ && !owner_.draining(); }
+  uint8_t version_minor() const { return version_minor_; }
+
   // Answers `error` without waiting for a request, and ends. REQUIRES: nothing was read yet.
   void reject(const Error& error) { refuse(error); }
   // The process is draining: closes at once if no request has begun.
   void drain();
   // Whether a request is being read, and whether one awaits its answer or an answer its way out.
   bool reading() const { return state_ == State::kHead || state_ == State::kBody; }
+  // Whether a part of the current answer was written.
+  bool answering() const { return answering_; }
   bool busy() const;
   Surface surface() const { return surface_; }
   std::string peer() const { return stream_ ? stream_->peer() : "-"; }
@@ -88,7 +133,9 @@ class Connection final : public StreamEvents {
     kIdle,       // between requests
     kHead,       // a request's first byte was read
     kBody,       // its head is complete
-    kWaiting,    // on_request() was called
+    kStream,     // on_stream() was called, its body is still coming
+    kWaiting,    // on_request() was called, or on_stream_end()
+    kTunnel,     // bytes go by unread
     kLingering,  // the last answer is out; reading and dropping until FIN or a time
     kClosed,
   };
@@ -100,9 +147,15 @@ class Connection final : public StreamEvents {
 
   void process(std::string_view bytes);
   bool handle_head();
+  bool handle_body();
+  Error body_too_large() const;
+  bool awaits_answer() const {
+    return state_ == State::kStream || state_ == State::kWaiting || state_ == State::kTunnel;
+  }
   void refuse(const Error& error);
   void finish_request();
   void send(const Response& response, bool keep_alive);
+  void after_answer(bool keep_alive);
   void go_on();
   void on_timer();
   void arm(Duration wait);
@@ -120,6 +173,8 @@ class Connection final : public StreamEvents {
   bool head_only_ = false;   // the current request is HEAD
   bool paused_ = false;      // reading is off
   bool processing_ = false;  // process() is on the stack
+  bool streaming_ = false;   // the current request is streamed
+  bool answering_ = false;   // begin_answer() was called for it
   uint8_t version_minor_ = 1;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<RequestParser> parser_;  // only while a request is being read

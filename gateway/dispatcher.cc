@@ -21,8 +21,10 @@ void Dispatcher::turn() {
       act(*start);
     } else if (auto* reply = std::get_if<Reply>(&action)) {
       options_.replies[io_of(reply->request)]->post(std::move(*reply));
+    } else if (const auto* abort = std::get_if<AbortCall>(&action)) {
+      act(*abort);
     }
-    // An engine's batch cannot be aborted once it runs, and an engine is always warm.
+    // A backend that would have to be woken does not exist: there is nothing to Prewarm.
   }
   events_.clear();
   actions_.clear();
@@ -42,7 +44,7 @@ void Dispatcher::take_mail() {
 void Dispatcher::note_done(const CallDone& done) {
   const auto found = started_.find(done.call);
   ASSERT(found != started_.end());
-  const Duration took = loop_.now() - found->second;
+  const Duration took = loop_.now() - found->second.at;
   const Duration around = std::max(took - done.busy, Duration{});
   options_.shard->observe(options_.telemetry->stage_backend, done.busy.seconds());
   options_.shard->observe(options_.telemetry->stage_batch, around.seconds());
@@ -50,14 +52,28 @@ void Dispatcher::note_done(const CallDone& done) {
 }
 
 void Dispatcher::act(StartCall& start) {
-  started_[start.call] = loop_.now();
+  Started& started = started_[start.call];
+  started.at = loop_.now();
   options_.shard->observe(options_.telemetry->batch_items, static_cast<double>(start.weight.items));
   options_.shard->observe(options_.telemetry->batch_tokens,
                           static_cast<double>(start.weight.tokens));
+  if (options_.engines[start.backend] == nullptr) {
+    // The thread of the oldest request: for a request that is passed through, its client's own.
+    started.io = io_of(start.rows.front().request);
+    options_.orders[started.io]->post(std::move(start));
+    return;
+  }
   EngineJob job{.call = start.call, .rows = {}};
   job.rows.reserve(start.rows.size());
   for (CallRow& row : start.rows) job.rows.push_back(std::move(row.payload));
   options_.engines[start.backend]->submit(std::move(job));
+}
+
+// A batch of an engine cannot be aborted once it runs.
+void Dispatcher::act(const AbortCall& abort) {
+  const auto found = started_.find(abort.call);
+  if (found == started_.end() || found->second.io == SIZE_MAX) return;
+  options_.orders[found->second.io]->post(abort);
 }
 
 void Dispatcher::arm_timer() {

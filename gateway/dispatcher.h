@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Dispatcher: the core's hands. It takes the mail of I/O threads and engines, steps the Core once
-// per turn of its loop, and carries out what the Core decides. Lives on the core's loop, which with
+// per turn of its loop, and carries out what the Core decides: batches for an engine go to it,
+// calls of an endpoint to the I/O thread that will make them. Lives on the core's loop, which with
 // one I/O thread is that thread's own.
 
+#include <cstddef>
 #include <memory>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "backends/engine.h"
@@ -16,13 +19,17 @@
 
 namespace sluice {
 
+// What an I/O thread is told to do about a call of an endpoint.
+using CallOrder = std::variant<StartCall, AbortCall>;
+
 class Dispatcher {
  public:
   // What it decides by and whom it gives work to.
   struct Options {
     CoreOptions core;
-    std::vector<Engine*> engines;          // by BackendIndex; they outlive the dispatcher's use
-    std::vector<Mailbox<Reply>*> replies;  // by I/O thread, see io_of()
+    std::vector<Engine*> engines;  // by BackendIndex, null for endpoints; they outlive its use
+    std::vector<Mailbox<Reply>*> replies;     // by I/O thread, see io_of()
+    std::vector<Mailbox<CallOrder>*> orders;  // by I/O thread
     const Telemetry* telemetry = nullptr;
     MetricsShard* shard = nullptr;  // of the core's thread
   };
@@ -42,6 +49,7 @@ class Dispatcher {
   void take_mail();
   void note_done(const CallDone& done);
   void act(StartCall& start);
+  void act(const AbortCall& abort);
   void arm_timer();
 
   Loop& loop_;
@@ -51,8 +59,13 @@ class Dispatcher {
   CoreStats published_;
   std::unique_ptr<Timer> timer_;
   std::optional<Instant> armed_;
-  std::unordered_map<CallId, Instant> started_;  // calls that engines have, and since when
-  std::vector<Event> events_;                    // reused, so that a turn allocates nothing
+  // A call that a backend has.
+  struct Started {
+    Instant at;
+    size_t io = SIZE_MAX;  // the I/O thread that makes it; none for an engine's
+  };
+  std::unordered_map<CallId, Started> started_;
+  std::vector<Event> events_;  // reused, so that a turn allocates nothing
   std::vector<Action> actions_;
 };
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/gateway.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "gateway/headers.h"
 
 namespace sluice {
 
@@ -16,23 +19,37 @@ Gateway::Gateway(const Config& config, uint64_t id_seed, World world)
 Gateway::~Gateway() = default;
 
 Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<Engine*>& engines) {
+  Result<Upstreams> upstreams = Upstreams::make(config_);
+  if (!upstreams.ok()) return upstreams.error();
+  upstreams_ = std::move(upstreams).value();
+  describe_upstreams(models);
   Api::Options api;
   api.models = std::move(models);
+  api.passthrough = upstreams_.passthrough().has_value();
   api.started_unix_seconds = world_.core->unix_seconds();
   api.render_metrics = [this] { return metrics_.render(); };
   api_ = std::make_unique<Api>(std::move(api));
-  for (Loop* loop : world_.io) add_io(loop, id_seed_);
-  if (auto listening = listen(); !listening.ok()) return listening.error();
-
   std::vector<uint32_t> slots;
   slots.reserve(engines.size());
-  for (const Engine* engine : engines) slots.push_back(engine->slots());
+  for (BackendIndex i = 0; i < engines.size(); ++i) slots.push_back(slots_of(engines[i], i));
   Dispatcher::Options options;
   options.core = core_options(config_, slots);
   options.engines = engines;
-  for (const auto& io : io_) options.replies.push_back(&io->server->replies());
+  options.engines.resize(options.core.backends.size());  // what is passed through is the last
   options.telemetry = &telemetry_;
   options.shard = &metrics_.shard();
+  const bool shadowed = std::ranges::any_of(
+      config_.models, [](const ModelConfig& model) { return model.merge == MergeMode::kShadow; });
+  if (shadowed)
+    shadow_ = std::make_unique<Shadow>(*world_.core, options.core, telemetry_, *options.shard);
+  for (Loop* loop : world_.io) {
+    if (auto added = add_io(loop, id_seed_); !added.ok()) return added.error();
+  }
+  if (auto listening = listen(); !listening.ok()) return listening.error();
+  for (const auto& io : io_) {
+    options.replies.push_back(&io->server->replies());
+    options.orders.push_back(&io->server->orders());
+  }
   dispatcher_ = std::make_unique<Dispatcher>(*world_.core, events_, std::move(options));
 
   world_.core->on_turn([this] { core_turn(); });
@@ -43,7 +60,28 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   return Done{};
 }
 
-void Gateway::add_io(Loop* loop, uint64_t id_seed) {
+// What the configuration says of each model's endpoints.
+void Gateway::describe_upstreams(std::vector<ServedModel>& models) const {
+  BackendIndex backend = 0;
+  for (size_t m = 0; m < models.size(); ++m) {
+    models[m].merge = config_.models[m].merge;
+    for (size_t b = 0; b < config_.models[m].backends.size(); ++b, ++backend) {
+      const Upstream* upstream = upstreams_.find(backend);
+      if (upstream == nullptr) continue;
+      models[m].upstreams.push_back(upstream->target.dialect);
+      models[m].own_credentials |= std::ranges::any_of(
+          upstream->config.headers, [](const auto& header) { return is_credential(header.first); });
+    }
+  }
+}
+
+uint32_t Gateway::slots_of(const Engine* engine, BackendIndex backend) const {
+  if (engine != nullptr) return engine->slots();
+  const uint64_t slots = upstreams_.find(backend)->config.slots;
+  return slots > 0 ? static_cast<uint32_t>(slots) : kSlotsDefault;
+}
+
+Result<Done> Gateway::add_io(Loop* loop, uint64_t id_seed) {
   auto io = std::make_unique<Io>();
   io->loop = loop;
   Server::World world;
@@ -51,6 +89,7 @@ void Gateway::add_io(Loop* loop, uint64_t id_seed) {
   world.core = &events_;
   world.budget = &budget_;
   world.offload = world_.offload;
+  if (shadow_) world.shadow = &shadow_->mail();
   world.telemetry = &telemetry_;
   world.shard = &metrics_.shard();
   world.log = world_.log;
@@ -61,7 +100,13 @@ void Gateway::add_io(Loop* loop, uint64_t id_seed) {
       .connections_max = (config_.limits.connections_max + threads - 1) / threads,
       .id_seed = id_seed};
   io->server = std::make_unique<Server>(*loop, options, world);
+  if (upstreams_.size() > 0) {
+    Result<std::unique_ptr<LoopUpstreams>> own = LoopUpstreams::make(*loop, upstreams_);
+    if (!own.ok()) return own.error();
+    io->server->use(std::move(own).value());
+  }
   io_.push_back(std::move(io));
+  return Done{};
 }
 
 // The first listener takes a free port where 0 was asked for, the others share it. The admin
@@ -85,6 +130,7 @@ Result<Done> Gateway::listen() {
 void Gateway::core_turn() {
   if (shared()) io_turn(*io_[0]);
   dispatcher_->turn();
+  if (shadow_) shadow_->turn();
   if (shared()) io_turn(*io_[0]);
   if (draining()) check_drained();
 }

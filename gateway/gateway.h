@@ -20,7 +20,9 @@
 #include "gateway/dispatcher.h"
 #include "gateway/offload.h"
 #include "gateway/server.h"
+#include "gateway/shadow.h"
 #include "gateway/telemetry.h"
+#include "gateway/upstreams.h"
 
 namespace sluice {
 
@@ -44,7 +46,8 @@ class Gateway {
   // How the engines of the models given to open() report; from any thread.
   EngineSink sink() { return engine_mail(events_); }
   // Takes the models, opens the listeners and sets the loops' turn handlers. `engines` are in the
-  // order of the configuration's backends and outlive their last use by the loops. Called once,
+  // order of the configuration's backends, null for endpoints, and outlive their last use by the
+  // loops. Called once,
   // before the loops run.
   Result<Done> open(std::vector<ServedModel> models, const std::vector<Engine*>& engines);
 
@@ -70,7 +73,9 @@ class Gateway {
     std::atomic<bool> busy{true};
   };
 
-  void add_io(Loop* loop, uint64_t id_seed);
+  Result<Done> add_io(Loop* loop, uint64_t id_seed);
+  void describe_upstreams(std::vector<ServedModel>& models) const;
+  uint32_t slots_of(const Engine* engine, BackendIndex backend) const;
   Result<Done> listen();
   bool shared() const { return io_.size() == 1 && io_[0]->loop == world_.core; }
   void core_turn();
@@ -83,8 +88,10 @@ class Gateway {
   Telemetry telemetry_;
   ByteBudget budget_;
   Mailbox<Event> events_;
+  Upstreams upstreams_;
   std::unique_ptr<Api> api_;
   std::vector<std::unique_ptr<Io>> io_;
+  std::unique_ptr<Shadow> shadow_;  // null: no model is only counted
   std::unique_ptr<Dispatcher> dispatcher_;
   std::atomic<bool> draining_{false};
   bool core_draining_ = false;

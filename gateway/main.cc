@@ -46,6 +46,15 @@ int serve(const Config& config) {
   return 0;
 }
 
+int examine(const DoctorOptions& options) {
+  Log log(LogOptions{}, [] { return UvLoop::clock(); });
+  UvLoop loop(log);
+  Doctor doctor(loop, [&loop] { loop.run(); }, [&loop] { loop.stop(); });
+  const DoctorReport report = doctor.examine(options);
+  std::fputs(report.text.c_str(), stdout);
+  return report.safe ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace sluice
 
@@ -54,6 +63,7 @@ int main(int argc, char** argv) {
   // Any mistake in arguments or configuration ends the program here, before a socket is open.
   const Command command = parse_command_line({argv + 1, argv + argc}, environment);
   if (command.kind == Command::Kind::kServe) return serve(command.config);
+  if (command.kind == Command::Kind::kDoctor) return examine(command.doctor);
   std::fputs(command.output.c_str(), command.exit_code == 0 ? stdout : stderr);
   return command.exit_code;
 }

@@ -81,8 +81,12 @@ Result<LoadedModels> load_models(const Config& config, const EngineSink& sink,
   const Loading loading{config, sink, clock, log};
   LoadedModels all;
   for (const ModelConfig& model : config.models) {
-    ServedModel served{.name = model.name, .aliases = model.aliases, .model = {}};
+    ServedModel served{.name = model.name, .aliases = model.aliases};
     for (const BackendConfig& backend : model.backends) {
+      if (backend.kind == BackendConfig::Kind::kHttp) {
+        all.engines.push_back(nullptr);
+        continue;
+      }
       Result<Loaded> loaded =
           backend.echo ? load_echo(backend, loading) : load_bert(model, backend, loading);
       if (!loaded.ok()) return named(model, loaded.error());

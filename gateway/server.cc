@@ -4,8 +4,6 @@
 #include <ctime>
 #include <utility>
 
-#include "gateway/dispatcher.h"
-
 namespace sluice {
 namespace {
 
@@ -15,14 +13,6 @@ constexpr size_t kRejectsMax = 128;
 // next reads what those and idle connections have sent already.
 constexpr int kDrainTurns = 3;
 
-bool usable_as_id(std::string_view id) {
-  if (id.empty() || id.size() > 128) return false;
-  for (const char c : id) {
-    if (c < '!' || c > '~') return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 Server::Server(Loop& loop, Options options, World world)
@@ -30,7 +20,9 @@ Server::Server(Loop& loop, Options options, World world)
       options_(options),
       world_(world),
       replies_([&loop] { loop.wake(); }),
-      prepared_([&loop] { loop.wake(); }) {
+      orders_([&loop] { loop.wake(); }),
+      prepared_([&loop] { loop.wake(); }),
+      calls_(loop, [this](Event event) { world_.core->post(std::move(event)); }) {
   main_.server = admin_.server = this;
   admin_.surface = Surface::kAdmin;
 }
@@ -61,12 +53,6 @@ void Server::Port::on_accept(std::unique_ptr<Stream> stream) {
                   .retry_after = seconds(1)});
 }
 
-std::optional<Error> Server::on_head(Connection& connection, const RequestHead& head) {
-  const Route route = Api::route(connection.surface(), head.method, head.path());
-  if (route == Route::kEmbeddings) return world_.api->check_head(head);
-  return std::nullopt;
-}
-
 bool Server::hold_bytes(size_t bytes) {
   if (!world_.budget->take(bytes)) return false;
   world_.shard->set(world_.telemetry->bytes_held, static_cast<double>(held_ += bytes));
@@ -79,61 +65,13 @@ void Server::release_bytes(size_t bytes) {
   world_.shard->set(world_.telemetry->bytes_held, static_cast<double>(held_ -= bytes));
 }
 
-void Server::on_request(Connection& connection, RequestHead head, Slice body) {
-  const RequestId id = static_cast<uint64_t>(options_.index) << Dispatcher::kIoShift | next_id_++;
-  connection.tag = id;
-  Exchange& exchange = exchanges_[id];
-  exchange.connection = &connection;
-  exchange.body_bytes = body.size();
-  exchange.request_id = request_id_of(head);
-  if (world_.log->access_enabled()) {
-    exchange.method = head.method;
-    exchange.target = head.target;
-  }
-  const Route route = Api::route(connection.surface(), head.method, head.path());
-  if (route == Route::kEmbeddings) return embeddings(id, std::move(head), body);
-  finish(id, world_.api->answer(route, connection.surface(), head));
-}
-
-// Makes rows of the body, here or, if it is large, on the offload thread.
-void Server::embeddings(RequestId id, RequestHead head, const Slice& body) {
-  const Instant received = exchanges_.at(id).connection->head_read();
-  auto prepare = [api = world_.api, id, received](const RequestHead& h, const Slice& b) {
-    Prepared prepared;
-    prepared.id = id;
-    prepared.call = api->read_embeddings(h, b, received, prepared.request);
-    return prepared;
-  };
-  if (body.size() <= options_.inline_bytes_max) return queue(prepare(head, body));
-  world_.offload->run(
-      [this, prepare, head = std::move(head), body] { prepared_.post(prepare(head, body)); });
-}
-
-void Server::queue(Prepared prepared) {
-  const auto found = exchanges_.find(prepared.id);
-  if (found == exchanges_.end()) return;  // the client left meanwhile
-  if (!prepared.call.ok()) return finish(prepared.id, error_response(prepared.call.error()));
-  Exchange& exchange = found->second;
-  exchange.call = prepared.call.value();
-  exchange.sent = true;
-  prepared.request.id = prepared.id;
-  prepared.request.arrived = loop_.now();
-  world_.shard->observe(world_.telemetry->stage_read,
-                        (loop_.now() - exchange.connection->request_began()).seconds());
-  world_.core->post(Arrived{std::move(prepared.request)});
-}
-
 void Server::turn() {
   Prepared prepared;
   while (prepared_.take(prepared)) queue(std::move(prepared));
+  CallOrder order;
+  while (orders_.take(order)) obey(std::move(order));
   Reply reply;
-  while (replies_.take(reply)) {
-    const auto found = exchanges_.find(reply.request);
-    if (found == exchanges_.end()) continue;  // its client left while the reply was on its way
-    if (reply.outcomes.ok())
-      world_.shard->observe(world_.telemetry->stage_queue, reply.timings.queued.seconds());
-    finish(reply.request, world_.api->write_embeddings(found->second.call, reply));
-  }
+  while (replies_.take(reply)) answer(reply);
   if (draining()) drain_turn();
   if (closed_.empty()) return;
   for (Connection* connection : closed_) {
@@ -146,45 +84,6 @@ void Server::turn() {
 
 void Server::show_connections() {
   world_.shard->set(world_.telemetry->connections, static_cast<double>(connections_.size()));
-}
-
-// Sends the one answer of a request.
-void Server::finish(RequestId id, Response response) {
-  const auto found = exchanges_.find(id);
-  Exchange exchange = std::move(found->second);
-  exchanges_.erase(found);
-  if (exchange.request_id.empty()) exchange.request_id = generated_id(id);
-  response.headers.emplace_back("x-request-id", exchange.request_id);
-  world_.telemetry->count_request(*world_.shard, response.status);
-  Connection& connection = *exchange.connection;
-  if (world_.log->access_enabled())
-    world_.log->access({.peer = connection.peer(),
-                        .method = exchange.method,
-                        .target = exchange.target,
-                        .request_id = exchange.request_id,
-                        .status = response.status,
-                        .bytes_received = exchange.body_bytes,
-                        .bytes_sent = response.body.size(),
-                        .took = loop_.now() - connection.request_began()});
-  connection.respond(response);
-}
-
-void Server::on_refused(Connection& connection, const Error& error) {
-  world_.telemetry->count_request(*world_.shard, http_status(error.code));
-  if (world_.log->access_enabled())
-    world_.log->access({.peer = connection.peer(),
-                        .method = "-",
-                        .target = "-",
-                        .request_id = "-",
-                        .status = http_status(error.code),
-                        .took = loop_.now() - connection.request_began()});
-}
-
-void Server::on_gone(Connection& connection) {
-  const auto found = exchanges_.find(connection.tag);
-  if (found == exchanges_.end()) return;
-  if (found->second.sent) world_.core->post(Cancelled{connection.tag});
-  exchanges_.erase(found);
 }
 
 void Server::on_closed(Connection& connection) {
@@ -244,21 +143,6 @@ bool Server::busy() const {
     if (connection->surface() == Surface::kMain && connection->busy()) return true;
   }
   return false;
-}
-
-// The client's own x-request-id if it can stand in a header and a log line.
-std::string Server::request_id_of(const RequestHead& head) {
-  const auto given = head.find("x-request-id");
-  return given && usable_as_id(*given) ? std::string(*given) : std::string();
-}
-
-// 24 hexadecimal digits: the process, then the request.
-std::string Server::generated_id(RequestId id) const {
-  std::string text = "req-";
-  for (int shift = 28; shift >= 0; shift -= 4)
-    text += "0123456789abcdef"[options_.id_seed >> shift & 15];
-  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[id >> shift & 15];
-  return text;
 }
 
 }  // namespace sluice

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Server: one I/O thread's listeners, its connections, and the requests among them that await an
-// answer. It sends rows to the core and takes replies from it, by mail only.
+// answer. It sends rows to the core and takes replies from it, by mail only; what the core wants
+// called it calls, over this thread's own connections to the endpoints. server.cc has the
+// connections, server_requests.cc the requests, server_upstream.cc the calls and what is passed
+// through.
 
 #include <cstdint>
 #include <memory>
@@ -16,12 +19,16 @@
 #include "gateway/api.h"
 #include "gateway/byte_budget.h"
 #include "gateway/connection.h"
+#include "gateway/dispatcher.h"
 #include "gateway/offload.h"
+#include "gateway/passthrough.h"
+#include "gateway/shadow.h"
 #include "gateway/telemetry.h"
+#include "gateway/upstreams.h"
 
 namespace sluice {
 
-class Server final : public ConnectionOwner {
+class Server final : public ConnectionOwner, public PassOwner {
  public:
   // What this thread is and how much it may take on.
   struct Options {
@@ -37,6 +44,7 @@ class Server final : public ConnectionOwner {
     Mailbox<Event>* core = nullptr;
     ByteBudget* budget = nullptr;
     Offload* offload = nullptr;
+    Mailbox<ShadowEvent>* shadow = nullptr;  // null: no model is only counted
     const Telemetry* telemetry = nullptr;
     MetricsShard* shard = nullptr;
     Log* log = nullptr;
@@ -47,8 +55,11 @@ class Server final : public ConnectionOwner {
 
   // Listens on `address` for `surface` and returns the address it has. Fails as Loop::listen.
   Result<Address> listen(Surface surface, const Address& address, bool shared);
-  // Where the core posts this thread's replies.
+  // Gives this thread its connections to endpoints, if there are any. Called before the loop runs.
+  void use(std::unique_ptr<LoopUpstreams> upstreams) { upstreams_ = std::move(upstreams); }
+  // Where the core posts this thread's replies, and the calls it shall make.
   Mailbox<Reply>& replies() { return replies_; }
+  Mailbox<CallOrder>& orders() { return orders_; }
 
   // Drains the mail, answers, and buries closed connections. Called at the end of each turn.
   void turn();
@@ -64,9 +75,14 @@ class Server final : public ConnectionOwner {
   // A request that awaits its reply.
   struct Exchange {
     Connection* connection = nullptr;
-    EmbeddingsCall call;
-    bool sent = false;   // whether the core knows of it
-    std::string method;  // for the access log; empty if that is off
+    Inquiry inquiry;
+    std::unique_ptr<PassThrough> pass;  // of a request that goes on as it came
+    CallId pass_call = 0;               // the core's name for that, while it runs
+    bool shadowed = false;              // it is counted as what could have been merged
+    Instant pass_began;
+    bool sent = false;                 // whether the core knows of it
+    const Dialect* dialect = nullptr;  // of errors; null: the fallback
+    std::string method;                // for the access log; empty if that is off
     std::string target;
     std::string request_id;  // the client's; empty: one is made
     uint64_t body_bytes = 0;
@@ -74,8 +90,10 @@ class Server final : public ConnectionOwner {
   // A request whose body was read on the offload thread.
   struct Prepared {
     RequestId id = 0;
-    Result<EmbeddingsCall> call = Error{};
+    Result<Inquiry> inquiry = Error{};
     Request request;
+    RequestHead head;  // for what turns out not to be mergeable
+    Slice body;
   };
   // Tells connections of the two listeners apart.
   struct Port final : ListenerEvents {
@@ -85,19 +103,40 @@ class Server final : public ConnectionOwner {
     void on_accept(std::unique_ptr<Stream> stream) override;
   };
 
-  std::optional<Error> on_head(Connection& connection, const RequestHead& head) override;
+  HeadVerdict on_head(Connection& connection, const RequestHead& head) override;
   bool hold_bytes(size_t bytes) override;
   void release_bytes(size_t bytes) override;
   void on_request(Connection& connection, RequestHead head, Slice body) override;
+  void on_stream(Connection& connection, RequestHead head) override;
+  void on_stream_bytes(Connection& connection, std::string_view bytes) override;
+  void on_stream_end(Connection& connection) override;
+  void on_stream_drained(Connection& connection) override;
+  void on_tunnel_bytes(Connection& connection, std::string_view bytes) override;
+  void on_tunnel_end(Connection& connection) override;
+  Response error_answer(Connection& connection, const Error& error) override;
   void on_refused(Connection& connection, const Error& error) override;
   void on_gone(Connection& connection) override;
   void on_closed(Connection& connection) override;
   void on_written(Connection& connection, Duration took) override;
   std::string_view http_date() override;
 
-  void embeddings(RequestId id, RequestHead head, const Slice& body);
+  void on_pass_started(RequestId id) override;
+  void on_pass_end(RequestId id, const PassEnd& end) override;
+
+  Exchange& open(Connection& connection, const RequestHead& head);
+  void batched(RequestId id, const Match& match, RequestHead head, Slice body);
   void queue(Prepared prepared);
+  bool goes_alone(const Exchange& exchange) const;
+  void answer(const Reply& reply);
   void finish(RequestId id, Response response);
+  void finish_error(RequestId id, const Error& error);
+  void log_access(const Exchange& exchange, int status, uint64_t bytes_sent);
+  // A request goes on as it came: `body` is what was read of it, all if `complete`.
+  void pass_on(RequestId id, RequestHead head, Slice body, bool complete);
+  PassThrough* pass_of(const Connection& connection);
+  void obey(CallOrder order);
+  void start_pass(StartCall start);
+  void report(CallId call, Failure failure, const Error& error);
   void drain_turn();
   void show_connections();
   static std::string request_id_of(const RequestHead& head);
@@ -107,14 +146,17 @@ class Server final : public ConnectionOwner {
   const Options options_;
   const World world_;
   Mailbox<Reply> replies_;
+  Mailbox<CallOrder> orders_;
   Mailbox<Prepared> prepared_;
   Port main_;
   Port admin_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> closed_;  // to be destroyed at the end of the turn
-  std::unordered_map<RequestId, Exchange> exchanges_;
-  size_t main_open_ = 0;  // connections of the main listener
-  size_t held_ = 0;       // this thread's part of the budget
+  std::unique_ptr<LoopUpstreams> upstreams_;
+  Calls calls_;
+  std::unordered_map<RequestId, Exchange> exchanges_;  // after upstreams_: their passes use it
+  size_t main_open_ = 0;                               // connections of the main listener
+  size_t held_ = 0;                                    // this thread's part of the budget
   uint64_t next_id_ = 1;
   int drain_turns_ = 0;  // turns since drain(), 0 before
   int64_t date_second_ = -1;

@@ -106,6 +106,14 @@ std::vector<KeyDocument> documented_keys() {
   documents.push_back({"models[].backends", "where the model's batches run; at least one", "",
                        up_to(kBackendsMax), ""});
   append_documents(documents, "models[].backends[].", backend_settings());
+  documents.push_back(
+      {"models[].backends[].headers",
+       "headers set on every request to the endpoint, by name; a credential here is "
+       "used instead of the clients' own",
+       "", up_to(kHeadersMax), ""});
+  documents.push_back({"passthrough",
+                       "where everything goes that no model answers: the keys of an http backend",
+                       "", "a backend", ""});
   return documents;
 }
 

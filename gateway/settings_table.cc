@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gateway/settings.h"
+#include "gateway/settings_upstream.h"
 #include "gateway/units.h"
 
 namespace sluice {
@@ -93,9 +94,38 @@ std::string show_on_too_long(const ModelConfig& model) {
   return model.on_too_long == OnTooLong::kError ? "error" : "truncate";
 }
 
-Result<Done> set_kind(BackendConfig&, std::string_view text) {
-  if (text == "local") return Done{};
-  return invalid("must be local; http, runpod, modal and lambda are not available in this version");
+Result<Done> set_merge(ModelConfig& model, std::string_view text) {
+  if (text != "on" && text != "shadow" && text != "off")
+    return invalid("must be on, shadow or off");
+  model.merge = text == "on"       ? MergeMode::kOn
+                : text == "shadow" ? MergeMode::kShadow
+                                   : MergeMode::kOff;
+  return Done{};
+}
+
+std::string show_merge(const ModelConfig& model) {
+  switch (model.merge) {
+    case MergeMode::kOn:
+      return "on";
+    case MergeMode::kShadow:
+      return "shadow";
+    case MergeMode::kOff:
+      break;
+  }
+  return "off";
+}
+
+Result<Done> set_kind(BackendConfig& backend, std::string_view text) {
+  if (text != "local" && text != "http")
+    return invalid(
+        "must be local or http; runpod, modal and lambda are not available in this "
+        "version");
+  backend.kind = text == "http" ? BackendConfig::Kind::kHttp : BackendConfig::Kind::kLocal;
+  return Done{};
+}
+
+std::string show_kind(const BackendConfig& backend) {
+  return backend.kind == BackendConfig::Kind::kHttp ? "http" : "local";
 }
 
 Result<Done> set_path(BackendConfig& backend, std::string_view text) {
@@ -261,6 +291,9 @@ std::vector<Model> make_model() {
        Text{set_name, [](const M& m) { return m.name; }, "1 to 200 visible ASCII characters"}},
       {"on_too_long", "--on-too-long", "what becomes of a text longer than the model can take",
        Text{set_on_too_long, show_on_too_long, "truncate or error"}},
+      {"merge", "--merge",
+       "requests that can share a call do (on), are only counted (shadow), or neither (off)",
+       Text{set_merge, show_merge, "on, shadow or off"}},
       {"batch.items_max", "--batch-items-max", "items of one batch; 1 turns batching off",
        Count{[](M& m) -> uint64_t& { return m.batch.items_max; }, 1, 65'536}},
       {"batch.tokens_max", "--batch-tokens-max", "tokens of one batch; 0: tokens do not count",
@@ -286,8 +319,8 @@ std::vector<Backend> make_backend() {
   using Count = CountField<B>;
   using Text = TextField<B>;
   return {
-      {"kind", "", "what runs the batches; only models inside the process exist",
-       Text{set_kind, [](const B&) { return std::string("local"); }, "local"}},
+      {"kind", "", "what runs the batches: a model inside the process or an HTTP endpoint",
+       Text{set_kind, show_kind, "local or http"}},
       {"path", "--model",
        "the model's folder, or the test engine: busy for a and b more per item, a vector of the "
        "bytes",
@@ -319,7 +352,11 @@ std::span<const Setting<ModelConfig>> model_settings() {
 }
 
 std::span<const Setting<BackendConfig>> backend_settings() {
-  static const std::vector<Backend> table = make_backend();
+  static const std::vector<Backend> table = [] {
+    std::vector<Backend> all = make_backend();
+    append_upstream_settings(all);
+    return all;
+  }();
   return table;
 }
 

@@ -20,6 +20,7 @@ build  mold                    links several times faster than the default linke
 build  libuv1-dev              sockets and timers
 build  node-llhttp             HTTP/1.1 parser, as C sources
 build  libsimdjson-dev         JSON parser
+build  libssl-dev              TLS towards endpoints
 build  libconcurrentqueue-dev  mail between threads
 build  libspdlog-dev           log lines
 build  prometheus-cpp-dev      text format of /metrics

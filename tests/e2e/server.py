@@ -109,7 +109,7 @@ class Server:
         self.config_file = None
         command = [OPTIONS.sluice, "serve", "--listen", listen, "--admin", "127.0.0.1:0"]
         if config is None:
-            command += ["--model", model]
+            command += ["--model", model] if model else []
         else:
             self.config_file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
             self.config_file.write(config)
@@ -126,6 +126,7 @@ class Server:
             self.kill()
             self._show_stderr()
             raise
+        self.start_rss_bytes = self._status_bytes("VmRSS")
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
 
@@ -162,6 +163,17 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"sluice ended early with {self.process.returncode}")
         return False
+
+    def _status_bytes(self, field):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+        raise AssertionError(f"/proc has no {field}")
+
+    def peak_rss_bytes(self):
+        """The most memory it has had resident since its start."""
+        return self._status_bytes("VmHWM")
 
     def metrics(self):
         status, _, body = self.get("/metrics")

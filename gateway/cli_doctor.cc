@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli_doctor.h"
+
+#include <sstream>
+
+#include "gateway/config_yaml.h"
+#include "gateway/settings.h"
+
+namespace sluice {
+
+namespace {
+
+Command wrong(const std::string& message) {
+  Command command;
+  command.exit_code = 2;
+  command.output = "sluice: " + message + "\n";
+  return command;
+}
+
+// Sets the key of a backend as the configuration would; the message if it cannot be.
+std::optional<std::string> set_key(BackendConfig& backend, std::string_view key,
+                                   std::string_view flag, const std::string& text) {
+  for (const Setting<BackendConfig>& setting : backend_settings()) {
+    if (setting.key != key) continue;
+    const Result<Done> done = set_value(setting, backend, text);
+    if (!done.ok()) return std::string(flag) + " " + done.error().message;
+  }
+  return std::nullopt;
+}
+
+// "Name: value" as a header that may be sent.
+std::optional<std::string> check_header(const std::string& header) {
+  const size_t colon = header.find(':');
+  if (colon == std::string::npos) return "--header must be \"Name: value\"";
+  const auto error = check_own_header(header.substr(0, colon), header.substr(colon + 1));
+  if (error) return "--header " + error->message;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void describe_doctor(CLI::App& app, DoctorFlags& flags) {
+  CLI::App* doctor = app.add_subcommand(
+      "doctor", "ask an endpoint one by one and merged, and say whether the answers are equal");
+  doctor->allow_extras();
+  doctor->add_option("--upstream", flags.upstream, "the endpoint's base URL")->type_name("URL");
+  doctor->add_option("--dialect", flags.dialect, "what it speaks [openai]")->type_name("NAME");
+  doctor->add_option("--model", flags.model, "the model to name in requests")->type_name("NAME");
+  doctor->add_option("--path", flags.path, "the path to ask, if not the dialect's first")
+      ->type_name("PATH");
+  doctor
+      ->add_option("--sample", flags.sample_files,
+                   "file of request bodies, one a line, instead of the built-in ones")
+      ->type_name("FILE");
+  doctor->add_option("--header", flags.headers, "header to send, such as a key; repeatable")
+      ->type_name("\"NAME: VALUE\"");
+  doctor->add_option("--ca-file", flags.ca_file, "PEM file of the authorities believed")
+      ->type_name("FILE");
+  doctor->add_option("--tolerance", flags.tolerance, "how far numbers may lie apart [0.0001]");
+  doctor->add_option("--rounds", flags.rounds, "merged calls, each in another order [3]");
+}
+
+Command read_doctor(const DoctorFlags& flags) {
+  Command command;
+  command.kind = Command::Kind::kDoctor;
+  DoctorOptions& options = command.doctor;
+  if (flags.upstream.empty()) return wrong("doctor needs --upstream URL");
+  if (auto message = set_key(options.backend, "url", "--upstream", flags.upstream))
+    return wrong(*message);
+  if (auto message = set_key(options.backend, "dialect", "--dialect", flags.dialect))
+    return wrong(*message);
+  options.backend.upstream.tls.ca_file = flags.ca_file;
+  for (const std::string& header : flags.headers) {
+    if (auto message = check_header(header)) return wrong(*message);
+  }
+  if (flags.rounds < 1 || flags.rounds > 100) return wrong("--rounds must be 1 to 100");
+  if (!(flags.tolerance >= 0 && flags.tolerance <= 1)) return wrong("--tolerance must be 0 to 1");
+  for (const std::string& file : flags.sample_files) {
+    const Result<std::string> text = read_config_file(file);
+    if (!text.ok()) return wrong("--sample: " + text.error().message);
+    std::istringstream lines(text.value());
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find_first_not_of(" \t\r") != std::string::npos) options.samples.push_back(line);
+    }
+  }
+  options.model = flags.model.empty() ? "default" : flags.model;
+  options.path = flags.path;
+  options.headers = flags.headers;
+  options.tolerance = flags.tolerance;
+  options.rounds = flags.rounds;
+  return command;
+}
+
+}  // namespace sluice
