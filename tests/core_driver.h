@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ class CoreDriver {
   explicit CoreDriver(Choose choose)
       : choose_(std::move(choose)), options_(make_options()), core_(options_), model_(options_) {
     now_ = Instant{} + seconds(1000);
+    good_ = chance(50) ? 70 : choose_(0, 60);
+    if (chance(60)) usual_failure_ = static_cast<Failure>(choose_(0, kFailures - 1));
   }
 
   // One step of one to three events; false once something was wrong.
@@ -146,7 +149,7 @@ class CoreDriver {
       }
       events.emplace_back(Arrived{std::move(request)});
     } else if (kind <= 14 && !calls.empty()) {
-      events.emplace_back(end_of(calls[pick(calls.size())], 70));
+      events.emplace_back(end_of(calls[pick(calls.size())], good_));
     } else if (kind == 15 && !calls.empty()) {
       events.emplace_back(CallStarted{calls[pick(calls.size())].call});
     } else if (kind == 16) {
@@ -186,7 +189,7 @@ class CoreDriver {
     CallDone done{call.call, outcomes_for(call), Failure::kFinal, {}};
     if (choose_(1, 100) <= good) return done;
     std::vector<Outcome>& outcomes = done.outcomes.value();
-    switch (choose_(0, 5)) {
+    switch (choose_(0, 9)) {
       case 0:
         outcomes.pop_back();
         break;
@@ -200,7 +203,9 @@ class CoreDriver {
         done.call += 1000;  // somebody else's news
         break;
       default:
-        done.failure = static_cast<Failure>(choose_(0, kFailures - 1));
+        done.failure = usual_failure_ && chance(70)
+                           ? *usual_failure_
+                           : static_cast<Failure>(choose_(0, kFailures - 1));
         done.outcomes = make_error(done.failure);
     }
     return done;
@@ -229,6 +234,8 @@ class CoreDriver {
   Core core_;
   CoreModel model_;
   Instant now_;
+  int64_t good_ = 70;                     // calls of 100 that end well
+  std::optional<Failure> usual_failure_;  // of this life
   RequestId last_ = 0;
   std::vector<std::string> own_complaints_;
 };

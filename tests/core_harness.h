@@ -47,6 +47,13 @@ inline std::vector<Outcome> outcomes_for(const StartCall& call) {
   return outcomes;
 }
 
+// A call by its name alone, to end it.
+inline StartCall call_named(CallId id) {
+  StartCall call;
+  call.call = id;
+  return call;
+}
+
 // The core, the time, and what the last step did.
 struct CoreHarness {
   explicit CoreHarness(CoreOptions options) : core(std::move(options)) {}

@@ -17,6 +17,7 @@ namespace {
 
 TEST_CASE("no random life breaks a law of the plain model") {
   CoreStats sum;
+  uint64_t opens = 0;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     Prng prng(seed);
     CoreDriver driver([&prng](int64_t low, int64_t high) { return prng.between(low, high); });
@@ -35,6 +36,13 @@ TEST_CASE("no random life breaks a law of the plain model") {
     sum.rejected_drain += stats.rejected_drain;
     sum.failed += stats.failed;
     sum.retried_rows += stats.retried_rows;
+    sum.rejected_open += stats.rejected_open;
+    sum.failed_open += stats.failed_open;
+    sum.budget_refused += stats.budget_refused;
+    sum.splits += stats.splits;
+    sum.split_calls += stats.split_calls;
+    for (const BackendStats& backend : stats.backends) opens += backend.breaker_opens;
+    for (size_t i = 0; i < kFailures; ++i) sum.failures[i] += stats.failures[i];
     for (size_t i = 0; i < kLeaveReasons; ++i) sum.left[i] += stats.left[i];
   }
   // Laws that nothing ever put to the test hold for no reason.
@@ -42,7 +50,13 @@ TEST_CASE("no random life breaks a law of the plain model") {
                                sum.rejected_drain, sum.failed, sum.retried_rows}) {
     CHECK(count > 300);
   }
+  for (const uint64_t count : {sum.rejected_open, sum.splits, sum.split_calls, opens}) {
+    CHECK(count > 100);
+  }
+  CHECK(sum.budget_refused > 30);
+  CHECK(sum.failed_open > 3);
   CHECK(sum.hopeless > 10);
+  for (const uint64_t count : sum.failures) CHECK(count > 100);
   for (const uint64_t count : sum.left) CHECK(count > 5);
 }
 
@@ -112,7 +126,8 @@ TEST_CASE("tenants with a backlog get equal shares of tokens, whatever their req
     for (int batch = 0; batch < 100; ++batch) {
       std::vector<Event> events;
       if (batch > 0)
-        events.emplace_back(CallDone{h.calls[0].call, outcomes_for(h.calls[0]), Failure::kFinal, {}});
+        events.emplace_back(
+            CallDone{h.calls[0].call, outcomes_for(h.calls[0]), Failure::kFinal, {}});
       for (uint64_t tenant = 0; tenant < kTenants; ++tenant) {
         while (waiting[tenant] < 200) {  // rows: nobody's backlog ever ends
           Request request = request_of(sent.size(), h.now);
@@ -155,7 +170,8 @@ TEST_CASE("the lowest priority waits its age out under overload of the highest, 
   std::optional<StartCall> running;
   while (!waited && h.now < start + seconds(5)) {
     std::vector<Event> events;
-    if (running) events.emplace_back(CallDone{running->call, outcomes_for(*running), Failure::kFinal, {}});
+    if (running)
+      events.emplace_back(CallDone{running->call, outcomes_for(*running), Failure::kFinal, {}});
     for (int i = 0; i < 4; ++i) {  // twice what the model can do
       Request request = request_of(last == 10 ? 1'000'000 : last, h.now);
       request.priority = last == 10 ? -3 : 3;
