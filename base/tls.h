@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // TLS towards upstreams: a Stream over another Stream, with OpenSSL between two memory buffers, so
-// that it works over any loop. Belongs to one loop's thread.
+// that it works over any loop. A context and its streams belong to one loop's thread: the sessions
+// and the buffer they share have no lock.
 
 #include <functional>
 #include <memory>
@@ -17,15 +18,16 @@ struct TlsOptions {
   bool verify = true;
   std::string ca_file;           // PEM; empty: the system's
   std::string certificate_file;  // PEM, of the client; empty: none
-  std::string key_file;          // PEM
+  std::string key_file;          // PEM, without a password; empty: it is in certificate_file
   std::string server_name;       // for SNI and verification; empty: the host dialed
 };
 
-// Everything that connections to one upstream share: authorities, the client's certificate, sessions
-// to be resumed.
+// Everything that connections to one upstream share: authorities, the client's certificate,
+// sessions to be resumed (of at most 64 names). TLS 1.2 and later; ALPN asks for http/1.1.
 class TlsContext {
  public:
-  // kInvalid, naming the file, if one cannot be read or does not fit another.
+  // kInvalid, naming the file, if one cannot be read or does not fit another. A host that is an
+  // address must stand as such in the certificate.
   static Result<std::unique_ptr<TlsContext>> make(const TlsOptions& options);
   virtual ~TlsContext() = default;
 
@@ -33,7 +35,8 @@ class TlsContext {
   // stream, whose events must be set inside it, or kUpstream with the reason in words; how long it
   // may take is the caller's to bound. Destroying what is returned cancels. The end of the raw
   // stream without the peer's close_notify is on_broken, not on_end: what was cut must not look
-  // complete.
+  // complete. With TLS 1.3 a server that does not accept the client's certificate says so only
+  // after the handshake, which is on_broken too. This outlives what it returns and its streams.
   virtual std::unique_ptr<Pending> connect(
       std::unique_ptr<Stream> raw, const std::string& host,
       std::function<void(Result<std::unique_ptr<Stream>>)> done) = 0;
