@@ -52,7 +52,7 @@ class Stream {
   // Queues the bytes of `parts` in order; never blocks, never fails (a failure is on_broken later).
   // After shut_down() or on_broken() it does nothing.
   virtual void write(std::span<const Slice> parts) = 0;
-  // Bytes given to write() that the system has not taken yet.
+  // Bytes given to write() that the system has not taken yet; in on_broken, those it never took.
   virtual size_t unsent_bytes() const = 0;
   // Stops and resumes on_bytes and on_end. Streams start reading.
   virtual void read(bool wanted) = 0;

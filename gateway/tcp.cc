@@ -197,15 +197,28 @@ void TcpStream::drop_sent(size_t bytes) {
 
 // Tells the owner last, for it may destroy this stream.
 void TcpStream::fail() {
+  const Watch& watch = *watch_;
   broken_ = true;
   watch_for(*watch_, 0);
   parts_ = {};
   first_part_ = 0;
   sent_of_first_ = 0;
-  unsent_ = 0;
   loop_.happen();
   ASSERT(events_ != nullptr);
-  events_->on_broken();
+  read_last();
+  if (!is_closed(watch)) events_->on_broken();
+}
+
+// What the peer sent before it reset is still there, and may be an answer.
+void TcpStream::read_last() {
+  const Watch& watch = *watch_;
+  while (!is_closed(watch) && reading_ && !ended_theirs_) {
+    char* buffer = loop_.read_buffer.get();
+    const ssize_t got = recv(fd_, buffer, UvLoop::Impl::kReadBytes, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return;
+    events_->on_bytes({buffer, static_cast<size_t>(got)});
+  }
 }
 
 TcpListener::TcpListener(UvLoop::Impl& loop, int fd, ListenerEvents& events)

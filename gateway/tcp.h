@@ -42,6 +42,7 @@ class TcpStream final : public Stream, Watched, Sender {
   bool send_parts();
   void drop_sent(size_t bytes);
   void fail();
+  void read_last();
 
   UvLoop::Impl& loop_;
   StreamEvents* events_ = nullptr;

@@ -152,6 +152,36 @@ TEST_CASE("RST is on_broken, once, after which writing does nothing") {
   server.connections.clear();
 }
 
+TEST_CASE("what came before RST is told first, and what was never sent is known") {
+  for (const bool destroy : {false, true}) {
+    World world;
+    Server server(world.loop);
+    Client client = server.client();
+    // Both are there when the stream first sends, which fails.
+    server.on_new = [&](auto& connection) {
+      client.send("an answer");
+      client.reset();
+      connection.write("a request");
+    };
+    std::string got;
+    server.on_bytes = [&](auto& connection) {
+      got = connection.bytes;
+      if (!destroy) return;
+      server.drop(connection);
+      world.loop.stop();
+    };
+    server.on_broken = [&](auto& connection) {
+      CHECK(connection.stream->unsent_bytes() == 9);
+      world.loop.stop();
+    };
+    world.loop.run();
+    CHECK(got == "an answer");
+    CHECK(server.connections.size() == (destroy ? 0 : 1));
+    if (!destroy) CHECK(server.connections[0]->breaks == 1);
+    server.connections.clear();
+  }
+}
+
 TEST_CASE("RST is seen while the stream neither reads nor writes") {
   World world;
   Server server(world.loop);
