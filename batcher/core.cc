@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <string>
+#include <unordered_set>
 #include <variant>
 
 #include "base/assert.h"
@@ -111,8 +112,12 @@ void Core::State::on(CallDone& event) {
   const bool probe_failed =
       note_health(*call, ok ? std::nullopt : std::optional(event.failure), was_aborted);
   if (!ok) {
+    std::unordered_set<RequestId> probing;
+    for (const Segment& segment : call->segments) {
+      if (probe_failed && segment.live != nullptr) probing.insert(segment.live->request.id);
+    }
     on_failure(*call, event.outcomes.error(), event.failure);
-    if (probe_failed) give_up_waiting(*call);
+    if (probe_failed) give_up_waiting(call->backend, probing);
     return;
   }
   if (!was_aborted) {

@@ -207,17 +207,17 @@ void Core::State::split(Call& call, Split how) {
 }
 
 // A look at all requests, as rare as probes are.
-void Core::State::give_up_waiting(const Call& probe) {
+void Core::State::give_up_waiting(BackendIndex backend,
+                                  const std::unordered_set<RequestId>& probing) {
   const auto hopeless = [&](const Model& model) {
     const auto& backends = model.options.backends;
     return slots.all_open(backends) &&
-           std::any_of(backends.begin(), backends.end(), [&](BackendIndex backend) {
-             return slots.same_breaker(backend, probe.backend);
-           });
+           std::any_of(backends.begin(), backends.end(),
+                       [&](BackendIndex other) { return slots.same_breaker(other, backend); });
   };
   std::vector<Live*> waiting;
   for (const auto& [id, live] : requests) {
-    if (live->pieces.empty() || live->last_call == probe.id) continue;
+    if (live->pieces.empty() || probing.contains(id)) continue;
     if (hopeless(*models[live->request.model])) waiting.push_back(live.get());
   }
   std::sort(waiting.begin(), waiting.end(),

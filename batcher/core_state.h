@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -125,8 +126,9 @@ struct Core::State {
                   Duration pause_min, double unit);
   // Makes parties of the two halves of `call`.
   void split(Call& call, Split how);
-  // Answers all who wait for a model that nothing can be done for, but for those of `probe`.
-  void give_up_waiting(const Call& probe);
+  // A probe of `backend` has failed: answers all who wait for a model that nothing else can be done
+  // for, but for those whose rows were `probing`.
+  void give_up_waiting(BackendIndex backend, const std::unordered_set<RequestId>& probing);
   // Answers a request and forgets it.
   void reply(Live& live, Result<std::vector<Outcome>> outcomes);
   // Takes a request out of everything; calls that nobody waits for any more are aborted.
