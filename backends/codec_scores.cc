@@ -45,7 +45,9 @@ Result<std::vector<Ranked>> rank(std::span<const Output> outputs) {
     }
     ranked.push_back(std::move(one));
   }
-  std::ranges::stable_sort(ranked, std::ranges::greater(), &Ranked::score);
+  std::ranges::sort(ranked, [](const Ranked& a, const Ranked& b) {
+    return a.score != b.score ? a.score > b.score : a.index < b.index;
+  });
   return ranked;
 }
 
@@ -58,9 +60,13 @@ Result<Done> write_classes(BodyWriter& out, const Output& output,
   if (output.form != Form::kFloats || output.bytes.size() != labels.size() * sizeof(float))
     return upstream("The upstream gave something that is not a score per label.");
   std::vector<Class> classes;
-  for (const float score : output.bytes.as<float>())
+  for (const float score : output.bytes.as<float>()) {
+    if (!std::isfinite(score)) return upstream("The score of a label is not a number.");
     classes.push_back({score, &labels[classes.size()]});
-  std::ranges::stable_sort(classes, std::ranges::greater(), &Class::score);
+  }
+  std::ranges::sort(classes, [](const Class& a, const Class& b) {
+    return a.score != b.score ? a.score > b.score : a.label < b.label;
+  });
   std::string& text = out.text();
   text += '[';
   for (const Class& one : classes) {

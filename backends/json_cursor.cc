@@ -181,6 +181,20 @@ Slice JsonCursor::numbers() {
   }
 }
 
+std::string_view JsonCursor::up_to_quote() {
+  if (peek() != '"') return {};
+  const std::string_view rest = json::between(at_ + 1, end_);
+  const size_t size = rest.find('"');
+  return size == rest.npos ? std::string_view() : rest.substr(0, size);
+}
+
+Slice JsonCursor::take_plain(size_t size) {
+  const char* const begin = at_;
+  at_ += size + 2;
+  ASSERT(at_ <= end_);
+  return slice(begin, at_);
+}
+
 bool JsonCursor::count(uint64_t max, uint64_t& number) {
   const Slice raw = value();
   if (failed_) return false;

@@ -34,6 +34,11 @@ class JsonCursor {
   Slice value();
   // Reads an array of one or more numbers; anything else is a failure.
   Slice numbers();
+  // If a string comes next, the bytes from its opening quote to the next quote, unchecked; else
+  // nothing. What has been found to need no escapes and to be ASCII may then be taken at once.
+  std::string_view up_to_quote();
+  // Reads the string whose content is the next `size` bytes, as up_to_quote() gave them.
+  Slice take_plain(size_t size);
   // Reads a number that is an integer in [0, max].
   bool count(uint64_t max, uint64_t& number);
   // Whether the text has ended, but for blanks.

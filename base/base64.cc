@@ -28,6 +28,19 @@ constexpr auto kValues = [] {
 
 uint32_t value_of(char c) { return kValues[static_cast<uint8_t>(c)]; }
 
+// Whether all characters are of the alphabet. Comparisons and no table, and no way out of the loop:
+// so the compiler takes many characters at a time.
+bool all_in_alphabet(std::string_view text) {
+  uint8_t others = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<uint8_t>(c);
+    const bool letter = static_cast<uint8_t>((byte | 0x20) - 'a') < 26;
+    const bool digit = static_cast<uint8_t>(byte - '0') < 10;
+    others |= static_cast<uint8_t>(!(letter | digit | (byte == '+') | (byte == '/')));
+  }
+  return others == 0;
+}
+
 }  // namespace
 
 void append_base64(std::string& out, std::string_view bytes) {
@@ -55,9 +68,7 @@ void append_base64(std::string& out, std::string_view bytes) {
 std::optional<size_t> base64_size(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   const size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  uint32_t seen = 0;
-  for (const char c : text.substr(0, text.size() - padding)) seen |= value_of(c);
-  if ((seen & kNone) != 0) return std::nullopt;
+  if (!all_in_alphabet(text.substr(0, text.size() - padding))) return std::nullopt;
   return text.size() / 4 * 3 - padding;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/dialect_tei.h"
 
+#include <cmath>
+
 #include "backends/dialect_openai.h"
 #include "base/json.h"
 #include "tests/codec_harness.h"
@@ -137,6 +139,8 @@ TEST_CASE("/predict answers one text or pair flat, and a batch in order") {
         R"([{"score":0.75,"label":"y\"es"},{"score":0.25,"label":"no"}])");
   const std::vector<Output> wrong = {floats({0.25F})};
   CHECK(!codec.write_response(single, {.outputs = wrong, .tokens = 0, .labels = labels}).ok());
+  const std::vector<Output> infinite = {floats({0.25F, INFINITY})};
+  CHECK(!codec.write_response(single, {.outputs = infinite, .tokens = 0, .labels = labels}).ok());
   check_wrong(codec, call_rows(single), R"([{"score":0.9,"label":"x"}])");
   check_wrong(codec, call_rows(single), R"([[{"score":0.9,"label":7}]])");
   check_wrong(codec, call_rows(single), R"([[{"score":"0.9","label":"x"}]])");
