@@ -9,10 +9,21 @@
 namespace sluice {
 namespace {
 
+// How much of a caller's own name for something an error repeats.
+constexpr size_t kNameShownMax = 100;
+
 Error wrong(std::string_view name, const std::string& what) {
   return Error{.code = Code::kInvalid,
                .message = "'" + std::string(name) + "' " + what,
                .param = std::string(name)};
+}
+
+// In OpenAI's words, which its clients know.
+Error unknown(std::string_view name) {
+  const std::string start(name.substr(0, kNameShownMax));
+  return Error{.code = Code::kInvalid,
+               .message = "Unrecognized request argument supplied: " + start,
+               .param = start};
 }
 
 // Reads one value into the field of its name; nothing if that went well.
@@ -75,10 +86,9 @@ Result<ModelParameters> read_model_parameters(const CallKey& key) {
   ModelParameters parameters;
   bool has_query = false;
   for (const auto& [name, raw] : key.params) {
+    if (!has_parameter(key.operation, name)) return unknown(name);
     const JsonView value(raw);
     if (value.is(JsonType::kNull)) continue;
-    if (!has_parameter(key.operation, name))
-      return wrong(name, "is not a parameter that a model in this process has for this.");
     if (const std::optional<Error> error = read_one(name, value, parameters)) return *error;
     has_query = has_query || name == "query";
   }

@@ -241,8 +241,13 @@ TEST_CASE("parameters the model cannot honour are refused by name") {
   CHECK(asked(encoder(), "dimensions", "4294967300")
             .refused(Code::kInvalid, "dimensions", "at most 4"));
   CHECK(asked(encoder(), "dimensions", "0").refused(Code::kInvalid, "dimensions", "positive"));
-  CHECK(asked(encoder(), "raw_scores", "true").refused(Code::kInvalid, "raw_scores", "not a"));
-  CHECK(asked(encoder(), "colour", "1").refused(Code::kInvalid, "colour", "not a parameter"));
+  CHECK(
+      asked(encoder(), "raw_scores", "true").refused(Code::kInvalid, "raw_scores", "Unrecognized"));
+  CHECK(asked(encoder(), "colour", "1").refused(Code::kInvalid, "colour", "supplied: colour"));
+  CHECK(asked(encoder(), "colour", "null").refused(Code::kInvalid, "colour", "supplied: colour"));
+  const std::string endless(5000, 'x');
+  const std::string shown(100, 'x');
+  CHECK(asked(encoder(), endless.c_str(), "1").refused(Code::kInvalid, shown, shown));
 }
 
 TEST_CASE("scores come from logits by the head's function, or are the logits if asked raw") {
