@@ -25,6 +25,7 @@ bool is_vector(JsonView item) {
 struct Class {
   Slice json;
   double score = 0;
+  size_t place = 0;  // in the answer; decides where scores are equal
 };
 
 std::optional<Class> read_class(const Slice& body, JsonView item) {
@@ -32,7 +33,7 @@ std::optional<Class> read_class(const Slice& body, JsonView item) {
   const auto label = item.member("label"), score = item.member("score");
   if (!label || !label->is(JsonType::kString) || !score || !score->is(JsonType::kNumber))
     return std::nullopt;
-  return Class{part_of(body, item), score->number()};
+  return Class{.json = part_of(body, item), .score = score->number()};
 }
 
 // An array of classes, highest first; the answer's own bytes where they are that already.
@@ -42,7 +43,10 @@ std::optional<Slice> read_classes(const Slice& body, JsonView item) {
   const auto add = [&](JsonView one) {
     std::optional<Class> found = read_class(body, one);
     good = found.has_value();
-    if (good) classes.push_back(std::move(*found));
+    if (good) {
+      found->place = classes.size();
+      classes.push_back(std::move(*found));
+    }
     return good;
   };
   const bool list = item.is(JsonType::kArray);
@@ -52,9 +56,11 @@ std::optional<Slice> read_classes(const Slice& body, JsonView item) {
     add(item);
   }
   if (!good || classes.empty()) return std::nullopt;
-  const auto higher = [](const Class& a, const Class& b) { return a.score > b.score; };
+  const auto higher = [](const Class& a, const Class& b) {
+    return std::pair(b.score, a.place) < std::pair(a.score, b.place);
+  };
   if (list && std::ranges::is_sorted(classes, higher)) return part_of(body, item);
-  std::ranges::stable_sort(classes, higher);
+  std::ranges::sort(classes, higher);
   std::string text;
   for (const Class& one : classes) {
     text += text.empty() ? '[' : ',';
