@@ -41,6 +41,7 @@ struct HttpTimeouts {
 
 // What went wrong with an exchange.
 struct HttpFailure {
+  // How far the exchange had come.
   enum class Kind {
     kConnect,   // no connection could be made; nothing was sent
     kReset,     // the connection ended before any byte of the response
@@ -68,8 +69,8 @@ class HttpExchangeEvents {
   virtual void on_head(UpstreamHead& head) = 0;
   virtual void on_body(std::string_view bytes) = 0;
   virtual void on_end(std::span<const Header> trailers) = 0;
-  // 101: the connection is the caller's, who sets the stream's events in here; `rest` came after the
-  // head. A request without Upgrade that gets one has failed.
+  // 101: the connection is the caller's, who sets the stream's events in here; `rest` came after
+  // the head. A request without Upgrade that gets one has failed.
   virtual void on_switched(UpstreamHead& head, std::unique_ptr<Stream> stream,
                            std::string_view rest) = 0;
   // All bytes given so far were handed to the system.
@@ -105,8 +106,10 @@ struct HttpRequest {
                             // (needs `complete`); without it only if no byte was sent
 };
 
+// The connections to one upstream, of one loop.
 class HttpPool {
  public:
+  // Where to, and within which limits.
   struct Options {
     Origin origin;
     TlsContext* tls = nullptr;  // for an https origin
@@ -121,6 +124,8 @@ class HttpPool {
   // first that gets free. `events` outlive the exchange.
   virtual std::unique_ptr<HttpExchange> start(HttpRequest request, HttpExchangeEvents& events) = 0;
 
+  // Connections made and exchanges on kept ones, ever; connections and dials now, and the idle of
+  // them.
   struct Stats {
     uint64_t opened = 0;
     uint64_t reused = 0;

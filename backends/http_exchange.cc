@@ -183,7 +183,7 @@ void Exchange::on_lost(HttpFailure::Kind kind, Error error) {
   fail({.kind = kind, .sent = connection_->sent(), .error = std::move(error)});
 }
 
-void Exchange::fail(HttpFailure failure) {
+void Exchange::fail(const HttpFailure& failure) {
   state_ = State::kOver;
   connection_.reset();
   pool_.free_slot();

@@ -16,6 +16,7 @@ namespace sluice {
 
 class Pool;
 
+// What HttpPool::start() gives out, and what its connection reports to.
 class Exchange final : public HttpExchange {
  public:
   Exchange(Pool& pool, HttpRequest request, HttpExchangeEvents& events);
@@ -50,7 +51,7 @@ class Exchange final : public HttpExchange {
   void on_wait_over();
   bool may_retry() const;
   void forget_request();
-  void fail(HttpFailure failure);
+  void fail(const HttpFailure& failure);
 
   Pool& pool_;
   HttpExchangeEvents& events_;

@@ -12,6 +12,7 @@
 
 namespace sluice {
 
+// The body of HttpPool. It owns the idle connections; each exchange owns its own.
 class Pool final : public HttpPool {
  public:
   Pool(Loop& loop, Dialer& dialer, Options options);

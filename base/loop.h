@@ -111,17 +111,11 @@ class Loop {
   // and the system's reason; how long the system tries is the caller's to bound. The stream's
   // events must be set inside `done`.
   virtual std::unique_ptr<Pending> connect(
-      const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) {
-    (void)address, (void)done;
-    return nullptr;
-  }
+      const Address& address, std::function<void(Result<std::unique_ptr<Stream>>)> done) = 0;
   // The addresses of a host name, as literals in the order to be tried, without blocking. `done` is
   // called once, later; kUnavailable with the system's reason if there is none.
   virtual std::unique_ptr<Pending> resolve(
-      const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) {
-    (void)host, (void)done;
-    return nullptr;
-  }
+      const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) = 0;
   // From any thread: the wake handler will run soon, once or more.
   virtual void wake() = 0;
   // What wake() runs. Set once, before run.

@@ -36,6 +36,14 @@ class MemoryLoop final : public Loop {
   Result<std::unique_ptr<Listener>> listen(const Address&, bool, ListenerEvents&) override {
     return Error{Code::kUnavailable, "no sockets here"};
   }
+  std::unique_ptr<Pending> connect(const Address&,
+                                   std::function<void(Result<std::unique_ptr<Stream>>)>) override {
+    return nullptr;
+  }
+  std::unique_ptr<Pending> resolve(const std::string&,
+                                   std::function<void(Result<std::vector<std::string>>)>) override {
+    return nullptr;
+  }
   void wake() override {}
   void on_wake(std::function<void()>) override {}
   void on_turn(std::function<void()>) override {}
