@@ -105,7 +105,7 @@ void Exchange::attach(std::unique_ptr<HttpConnection> connection) {
   connection_->write({&head_, 1});
   if (!body_.empty()) connection_->write(body_);
   if (complete_) connection_->finish();
-  if (!connection_->reused() || retried_) forget_request();
+  if (!connection_->reused()) forget_request();
 }
 
 void Exchange::write(std::span<const Slice> parts) {
@@ -170,13 +170,13 @@ void Exchange::on_drained() {
 }
 
 bool Exchange::may_retry() const {
-  if (!kept_ || retried_ || !connection_->reused() || connection_->begun()) return false;
+  if (!kept_ || !connection_->reused() || connection_->begun()) return false;
   return (complete_at_once_ && retry_reset_) || !connection_->sent();
 }
 
 void Exchange::on_lost(HttpFailure::Kind kind, Error error) {
+  // On the new connection it cannot come to that again.
   if (kind == HttpFailure::Kind::kReset && may_retry()) {
-    retried_ = true;
     connection_.reset();
     return dial();
   }

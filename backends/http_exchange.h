@@ -66,8 +66,7 @@ class Exchange final : public HttpExchange {
   bool wants_upgrade_ = false;
   bool reading_ = true;
   bool started_ = false;  // on_started was told
-  bool retried_ = false;
-  bool kept_ = true;  // head_ and body_ are whole
+  bool kept_ = true;      // head_ and body_ are whole
   const Instant total_deadline_;
   std::unique_ptr<HttpConnection> connection_;
   std::unique_ptr<Pending> dial_;
