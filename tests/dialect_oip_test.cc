@@ -67,8 +67,8 @@ std::string bytes(std::initializer_list<int> values) {
 
 TEST_CASE("JSON requests are joined along dimension 0, and each gets its part and its id") {
   const std::vector<Asked> requests = {
-      read(
-          R"({"id":"a","inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1.0,2e0, 3,4.50]}]})"),
+      read(R"({"id":"a","inputs":[{"name":"x","shape":[2,2],"datatype":"FP32",)"
+           R"("data":[1.0,2e0, 3,4.50]}]})"),
       read(
           R"({"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[-0.0,6]}],"id":"b"})")};
   CHECK(requests[0].rows.size() == 2);
@@ -79,9 +79,8 @@ TEST_CASE("JSON requests are joined along dimension 0, and each gets its part an
   CHECK(call.target == kPath);
   CHECK(call.body.content_type == "application/json");
   CHECK(call.body.headers.empty());
-  CHECK(
-      text_of(call.body) ==
-      R"({"inputs":[{"name":"x","shape":[3,2],"datatype":"FP32","data":[1.0,2e0,3,4.50,-0.0,6]}]})");
+  CHECK(text_of(call.body) == R"({"inputs":[{"name":"x","shape":[3,2],"datatype":"FP32",)"
+                              R"("data":[1.0,2e0,3,4.50,-0.0,6]}]})");
 }
 
 TEST_CASE("an answer in JSON is cut; what stands beside the outputs goes to each") {
@@ -123,8 +122,8 @@ TEST_CASE("flat, nested and binary data do not meet; of one dimension flat is al
   CHECK(key("[2,1]", "[[1],[2]]") == key("[1,1]", "[[3]]"));
   CHECK(key("[2]", "[1,2]") == key("[1]", "[3]"));
   CHECK(key("[2]", "[1,2]") != key("[2,1]", "[1,2]"));
-  const Asked nested = read(
-      R"({"inputs":[{"name":"x","shape":[2,1,2],"datatype":"INT64","data":[[[1,2]], [ [3,4] ]]}]})");
+  const Asked nested = read(R"({"inputs":[{"name":"x","shape":[2,1,2],"datatype":"INT64",)"
+                            R"("data":[[[1,2]], [ [3,4] ]]}]})");
   CHECK(nested.rows[1].wire.view() == "[ [3,4] ]");
   CHECK(text_of(merged({nested, nested}).body) ==
         R"({"inputs":[{"name":"x","shape":[4,1,2],"datatype":"INT64",)"
@@ -199,7 +198,8 @@ TEST_CASE("what tritonclient sends with texts and JSON beside binary data is mer
   const std::string json =
       R"({"inputs":[{"name":"s","shape":[2,1],"datatype":"BYTES","parameters":)"
       R"({"binary_data_size":12}},{"name":"b","shape":[2,2],"datatype":"INT32","data":)"
-      R"([1,-2,3,4]}],"parameters":{"priority":1,"timeout":1000,"binary_data_output":true,"k":"v"}})";
+      R"([1,-2,3,4]}],"parameters":{"priority":1,"timeout":1000,"binary_data_output":true,)"
+      R"("k":"v"}})";
   const std::string data = "\2\0\0\0ab\2\0\0\0\xc3\xa9"s;
   const Asked asked = read(json + data, "236");
   REQUIRE(asked.rows.size() == 2);
@@ -211,9 +211,9 @@ TEST_CASE("what tritonclient sends with texts and JSON beside binary data is mer
       R"("binary_data_output":true,"k":"v"}})";
   CHECK(text_of(merged({asked, asked}).body) == call_json + data + data);
   // Requested outputs, and data in JSON.
-  const std::string plain =
-      R"({"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","data":[1.0,2.0,3.0,4.0,5.0,6.0]}],)"
-      R"("outputs":[{"name":"y","parameters":{"binary_data":false}}]})";
+  const std::string plain = R"({"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32",)"
+                            R"("data":[1.0,2.0,3.0,4.0,5.0,6.0]}],)"
+                            R"("outputs":[{"name":"y","parameters":{"binary_data":false}}]})";
   CHECK(text_of(merged({read(plain)}).body) == plain);
 }
 
