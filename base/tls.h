@@ -16,10 +16,10 @@ namespace sluice {
 // How a TLS connection is verified and presented.
 struct TlsOptions {
   bool verify = true;
-  std::string ca_file;           // PEM; empty: the system's
-  std::string certificate_file;  // PEM, of the client; empty: none
-  std::string key_file;          // PEM, without a password; empty: it is in certificate_file
-  std::string server_name;       // for SNI and verification; empty: the host dialed
+  std::string ca_file = {};           // PEM; empty: the system's
+  std::string certificate_file = {};  // PEM, of the client; empty: none
+  std::string key_file = {};          // PEM, without a password; empty: it is in certificate_file
+  std::string server_name = {};       // for SNI and verification; empty: the host dialed
 };
 
 // Everything that connections to one upstream share: authorities, the client's certificate,
