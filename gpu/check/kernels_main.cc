@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks every kernel on the GPU of this machine; with "time", also says what each takes.
+//   kernels [quick] [time]
+
+#include <cstdlib>
+#include <cstring>
+
+#include "gpu/check/bench_device.h"
+
+int main(int argc, char** argv) {
+  using namespace sluice::check;
+  bool quick = false;
+  bool time = false;
+  for (int i = 1; i < argc; ++i) {
+    quick = quick || std::strcmp(argv[i], "quick") == 0;
+    time = time || std::strcmp(argv[i], "time") == 0;
+  }
+  Bench bench;
+  Report report;
+  check_rows(bench, report);
+  check_attention(bench, report, quick);
+  check_outputs(bench, report);
+  check_products(bench, report, quick);
+  std::printf("kernels: %d checks, %d failed\n", report.checks(), report.failures());
+  if (time) time_kernels(bench);
+  return report.failures() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/graph.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+constexpr size_t kAlign = 1024;
+// Tiles of products read whole, also where a batch's rows end.
+constexpr size_t kRowsRound = 128;
+
+size_t align(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+}  // namespace
+
+GpuGraphs::GpuGraphs(GpuDevice& device, const GpuModel& model, const GpuWeights& weights)
+    : device_(device),
+      shape_(model.shape),
+      classifies_(model.output == GpuOutput::kLabels),
+      weights_(weights) {}
+
+Result<std::unique_ptr<GpuGraphs>> GpuGraphs::make(GpuDevice& device, const GpuModel& model,
+                                                   const GpuWeights& weights, uint32_t tokens_max,
+                                                   uint32_t texts_max) {
+  std::unique_ptr<GpuGraphs> graphs(new GpuGraphs(device, model, weights));
+  Result<Done> done = graphs->allocate(tokens_max, texts_max);
+  for (const uint32_t tokens : plan_buckets(tokens_max)) {
+    if (done.ok()) done = graphs->capture(tokens);
+  }
+  // Clearing the memory and loading the graphs must not fall into the first batch's time.
+  if (done.ok()) {
+    done = cuda_result(device.api(), device.api().stream_synchronize(graphs->stream_),
+                       "loading the graphs");
+  }
+  if (!done.ok()) return done.error();
+  return graphs;
+}
+
+GpuGraphs::~GpuGraphs() {
+  CudaApi& api = device_.api();
+  static_cast<void>(device_.use());
+  if (stream_ != nullptr) static_cast<void>(api.stream_synchronize(stream_));
+  for (const Graph& graph : graphs_) static_cast<void>(api.executable_destroy(graph.executable));
+  if (stream_ != nullptr) static_cast<void>(api.stream_destroy(stream_));
+}
+
+Result<Done> GpuGraphs::allocate(uint32_t tokens_max, uint32_t texts_max) {
+  CudaApi& api = device_.api();
+  tokens_max_ = tokens_max;
+  texts_max_ = texts_max;
+  layout_ = batch_layout(tokens_max);
+  const size_t rows = (tokens_max + kRowsRound - 1) / kRowsRound * kRowsRound;
+  const size_t hidden = shape_.hidden;
+  places_.ticket = 0;
+  places_.copy = kAlign;
+  places_.hidden = places_.copy + align(layout_.bytes);
+  // Queries, keys and values, with the context behind them; then, when both are done with, the
+  // intermediate values in the same memory, so that more of it stays in the cache.
+  places_.wide = places_.hidden + align(rows * hidden * sizeof(HalfBits));
+  places_.context = places_.wide + align(rows * 3 * hidden * sizeof(HalfBits));
+  const size_t attention = places_.context + align(rows * hidden * sizeof(HalfBits));
+  places_.bytes =
+      std::max(attention, places_.wide + align(rows * shape_.intermediate * sizeof(HalfBits)));
+  Result<DeviceMemory> arena = DeviceMemory::make(api, places_.bytes, "a batch's activations");
+  if (!arena.ok()) return arena.error();
+  arena_ = std::move(arena).value();
+  struct Wanted {
+    HostMemory& memory;
+    size_t bytes;
+  };
+  for (const Wanted& wanted :
+       {Wanted{block_, layout_.bytes},
+        Wanted{outputs_, size_t{texts_max} * shape_.width() * sizeof(float)}, Wanted{flag_, 64}}) {
+    Result<HostMemory> memory = HostMemory::make(api, wanted.bytes, "a batch's block and outputs");
+    if (!memory.ok()) return memory.error();
+    wanted.memory = std::move(memory).value();
+  }
+  return cuda_result(api, api.stream_create(&stream_), "making a stream");
+}
+
+Result<Done> GpuGraphs::capture(uint32_t tokens) {
+  CudaApi& api = device_.api();
+  Graph graph;
+  graph.plan = plan_bucket(device_.traits(), shape_, tokens);
+  Result<Done> done = cuda_result(api, api.capture_begin(stream_), "beginning a capture");
+  if (!done.ok()) return done;
+  const Result<Done> recorded = record(graph.plan);
+  CUgraph recording = nullptr;
+  // Ended in any case, or the stream would record for ever.
+  done = cuda_result(api, api.capture_end(stream_, &recording), "ending a capture");
+  if (!recorded.ok()) done = recorded;
+  if (done.ok()) {
+    done = cuda_result(api, api.graph_nodes(recording, &graph.nodes), "counting nodes");
+  }
+  if (done.ok()) {
+    done = cuda_result(api, api.graph_instantiate(&graph.executable, recording),
+                       "instantiating a graph");
+  }
+  if (recording != nullptr) static_cast<void>(api.graph_destroy(recording));
+  if (!done.ok()) return done;
+  graphs_.push_back(graph);
+  return cuda_result(api, api.graph_upload(graph.executable, stream_), "uploading a graph");
+}
+
+Result<Done> GpuGraphs::record(const BucketPlan& plan) {
+  const WeightPlaces& at = weights_.places();
+  EmbedParams embed;
+  embed.block = block_.device<unsigned char>();
+  embed.copy = arena_.as<unsigned char>(places_.copy);
+  embed.layout = layout_;
+  embed.words = weights_.at<HalfBits>(at.words);
+  embed.positions = weights_.at<HalfBits>(at.positions);
+  embed.types = weights_.at<HalfBits>(at.types);
+  embed.scale = weights_.at<float>(at.embeddings_norm.scale);
+  embed.shift = weights_.at<float>(at.embeddings_norm.shift);
+  embed.out = arena_.as<HalfBits>(places_.hidden);
+  embed.tokens_max = tokens_max_;
+  embed.tokens_per_warp = plan.tokens_per_warp;
+  embed.hidden = shape_.hidden;
+  embed.epsilon = shape_.epsilon;
+  Result<Done> done = launch_with(plan.embed, embed);
+  for (const LayerPlace& layer : at.layers) {
+    if (!done.ok()) return done;
+    done = record_layer(plan, layer);
+  }
+  if (!done.ok()) return done;
+  OutputParams output;
+  output.header = arena_.as<const BatchHeader>(places_.copy);
+  output.starts = arena_.as<const uint32_t>(places_.copy + layout_.starts);
+  output.x = arena_.as<const HalfBits>(places_.hidden);
+  if (classifies_) {
+    output.dense = weights_.at<HalfBits>(at.pooler.weight);
+    output.dense_bias = weights_.at<float>(at.pooler.bias);
+    output.classifier = weights_.at<HalfBits>(at.classifier.weight);
+    output.classifier_bias = weights_.at<float>(at.classifier.bias);
+  }
+  output.out = outputs_.device<float>();
+  output.ticket = arena_.as<uint32_t>(places_.ticket);
+  output.flag = flag_.device<uint32_t>();
+  output.hidden = shape_.hidden;
+  output.labels = shape_.labels;
+  return launch_with(plan.finish, output);
+}
+
+Result<Done> GpuGraphs::record_layer(const BucketPlan& plan, const LayerPlace& layer) {
+  const uint32_t hidden = shape_.hidden;
+  GemmParams qkv;
+  qkv.x = arena_.as<const HalfBits>(places_.hidden);
+  qkv.out = arena_.as<HalfBits>(places_.wide);
+  qkv.outputs = 3 * hidden;
+  qkv.inputs = hidden;
+  Result<Done> done = record_product(plan.qkv, {}, layer.qkv, nullptr, qkv);
+  if (!done.ok()) return done;
+
+  AttentionParams attention;
+  attention.header = arena_.as<const BatchHeader>(places_.copy);
+  attention.tiles = arena_.as<const BatchTile>(places_.copy + layout_.tiles);
+  attention.qkv = qkv.out;
+  attention.out = arena_.as<HalfBits>(places_.context);
+  attention.heads = shape_.heads;
+  attention.scale_log2 =
+      std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(shape_.head()));
+  done = launch_with(plan.attention, attention);
+  if (!done.ok()) return done;
+
+  GemmParams output = qkv;
+  output.x = attention.out;
+  output.residual = qkv.x;
+  output.out = arena_.as<HalfBits>(places_.hidden);
+  output.outputs = hidden;
+  done = record_product(plan.attention_output, plan.attention_norm, layer.attention_output,
+                        &layer.attention_norm, output);
+  if (!done.ok()) return done;
+
+  GemmParams intermediate = qkv;
+  intermediate.outputs = shape_.intermediate;
+  done = record_product(plan.intermediate, {}, layer.intermediate, nullptr, intermediate);
+  if (!done.ok()) return done;
+
+  output.x = intermediate.out;
+  output.inputs = shape_.intermediate;
+  return record_product(plan.output, plan.output_norm, layer.output, &layer.output_norm, output);
+}
+
+Result<Done> GpuGraphs::record_product(const KernelPlan& product, const KernelPlan& norm,
+                                       const LinearPlace& linear, const NormPlace* scales,
+                                       GemmParams params) {
+  params.header = arena_.as<const BatchHeader>(places_.copy);
+  params.weight = weights_.at<HalfBits>(linear.weight);
+  params.bias = weights_.at<float>(linear.bias);
+  params.epsilon = shape_.epsilon;
+  if (scales != nullptr) {
+    params.scale = weights_.at<float>(scales->scale);
+    params.shift = weights_.at<float>(scales->shift);
+  }
+  const Result<Done> done = launch_with(product, params);
+  if (!done.ok() || norm.kernel.empty()) return done;
+  NormParams last;
+  last.header = params.header;
+  last.x = params.out;
+  last.scale = params.scale;
+  last.shift = params.shift;
+  last.out = params.out;
+  last.hidden = params.outputs;
+  last.epsilon = params.epsilon;
+  return launch_with(norm, last);
+}
+
+Result<Done> GpuGraphs::launch(const KernelPlan& plan, void* parameters) {
+  const Result<CUfunction> function = device_.kernel(plan.kernel, plan.shared_bytes);
+  if (!function.ok()) return function.error();
+  CudaLaunch launch;
+  launch.function = function.value();
+  launch.grid_x = plan.grid_x;
+  launch.grid_y = plan.grid_y;
+  launch.threads = plan.threads;
+  launch.shared_bytes = plan.shared_bytes;
+  launch.cluster_x = plan.cluster_x;
+  launch.early = device_.traits().clusters();
+  launch.parameters = parameters;
+  return cuda_result(device_.api(), device_.api().launch(launch, stream_), "recording a kernel");
+}
+
+const GpuGraphs::Graph& GpuGraphs::find(uint32_t tokens) const {
+  ASSERT(tokens <= tokens_max_);
+  return *std::ranges::lower_bound(graphs_, tokens, {},
+                                   [](const Graph& graph) { return graph.plan.tokens; });
+}
+
+Result<Done> GpuGraphs::launch(uint32_t tokens) {
+  return cuda_result(device_.api(), device_.api().graph_launch(find(tokens).executable, stream_),
+                     "launching a batch");
+}
+
+bool GpuGraphs::done(uint32_t epoch) const {
+  auto* flag = reinterpret_cast<uint32_t*>(flag_.data());
+  return std::atomic_ref<uint32_t>(*flag).load(std::memory_order_acquire) == epoch;
+}
+
+Result<Done> GpuGraphs::check() {
+  const CUresult code = device_.api().stream_query(stream_);
+  if (code == CUDA_ERROR_NOT_READY) return Done{};
+  return cuda_result(device_.api(), code, "running a batch");
+}
+
+}  // namespace sluice
