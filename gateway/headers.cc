@@ -65,7 +65,7 @@ bool is_listed_in_connection(std::span<const Header> headers, std::string_view n
       rest.remove_prefix(std::min(rest.size(), one.size() + 1));
       while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) one.remove_prefix(1);
       while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) one.remove_suffix(1);
-      if (same_name(one, name)) return true;
+      if (!one.empty() && same_name(one, name)) return true;
     }
   }
   return false;

@@ -165,7 +165,7 @@ TEST_CASE("a file may leave the model to the flags") {
   CHECK(config.limits.connections_max == 5);
   CHECK(config.models.size() == 1);
   check_refused({"serve", "--config", file.path()}, 1,
-                file.path() + ": models: needs at least one model\n");
+                file.path() + ": models: needs at least one model, or passthrough\n");
 }
 
 TEST_CASE("--model replaces the path of a file's only model and is refused for more") {
@@ -192,8 +192,8 @@ TEST_CASE("a problem that a flag causes is told with the place it concerns in th
 
 TEST_CASE("serve without a model says how to name one") {
   check_refused({"serve"}, 2,
-                "sluice: no model to serve; name one with --model DIR (or --model echo), or a file "
-                "with --config FILE\n");
+                "sluice: nothing to serve; name a model with --model DIR (or --model echo), an "
+                "endpoint with --upstream URL, or a file with --config FILE\n");
 }
 
 TEST_CASE("an unknown flag or command names the nearest known one") {

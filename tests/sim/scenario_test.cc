@@ -37,7 +37,7 @@ class Story {
   explicit Story(Config config = {}, Duration busy = milliseconds(10)) : world_(1) {
     world_.faults = {.latency_max = microseconds(1), .one_byte = 0, .split = 0, .coarse = {}};
     ModelConfig model;
-    model.backends.push_back({.path = "", .echo = EchoTimes{}, .device = {}});
+    model.backends.emplace_back().echo = EchoTimes{};
     config.models.push_back(model);
     config.listen.port = 0;
     config.admin.reset();

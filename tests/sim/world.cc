@@ -71,7 +71,7 @@ Plan Plan::draw(uint64_t seed) {
   if (prng.chance(0.3)) plan.faults.coarse = microseconds(100);
 
   ModelConfig model;
-  model.backends.push_back({.path = "", .echo = EchoTimes{}, .device = {}});
+  model.backends.emplace_back().echo = EchoTimes{};
   model.batch.items_max = static_cast<uint64_t>(prng.between(1, 64));
   model.batch.bytes_max = prng.chance(0.3) ? 200 : 1 << 20;
   if (prng.chance(0.2)) model.batch.wait_max = milliseconds(prng.between(1, 5));
