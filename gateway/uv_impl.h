@@ -9,12 +9,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "base/log.h"
 #include "gateway/timer_heap.h"
 #include "gateway/uv_loop.h"
+
+struct addrinfo;
 
 namespace sluice {
 
@@ -48,6 +51,11 @@ void close_watch(Watch* watch);
 // remembered, that the owner is dead. REQUIRES: the same turn.
 bool is_closed(const Watch& watch);
 
+// A name that libuv looks up. It frees itself once the system is through with it.
+struct LookUp;
+// Has the owner hear no more of it.
+void cancel(LookUp* look_up);
+
 // Who sends what it has been given at the end of the turn. It may die while it waits for that.
 class Sender {
  public:
@@ -72,6 +80,13 @@ struct UvLoop::Impl {
   // Watches `fd` for `events`. Null if the system cannot (errno says why); `fd` stays with the
   // caller then, else with the Watch.
   Watch* watch(int fd, int events, Watched& owner);
+
+  // Looks the addresses of `host` up, without blocking, then calls `done` with them, or with the
+  // reason why there are none; the addresses last as long as the call. Null if that cannot be
+  // begun: `reason` says why then, and `done` is not called.
+  LookUp* look_up(const std::string& host,
+                  std::function<void(const char* reason, const addrinfo* found)> done,
+                  std::string& reason);
 
   // Takes the time, once per return from waiting, when the first event is seen.
   void begin();

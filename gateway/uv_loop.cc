@@ -59,6 +59,22 @@ void close_watch(Watch* watch) {
   ::close(fd);
 }
 
+struct LookUp {
+  uv_getaddrinfo_t request;
+  std::function<void(const char*, const addrinfo*)> done;  // empty once cancelled
+
+  static void on_done(uv_getaddrinfo_t* request, int status, addrinfo* found) {
+    const std::unique_ptr<LookUp> self(static_cast<LookUp*>(request->data));
+    if (self->done) self->done(status != 0 ? uv_strerror(status) : nullptr, found);
+    uv_freeaddrinfo(found);
+  }
+};
+
+void cancel(LookUp* look_up) {
+  look_up->done = nullptr;
+  uv_cancel(reinterpret_cast<uv_req_t*>(&look_up->request));
+}
+
 namespace {
 
 class UvTimer final : public Timer, public TimerHeap::Node {
@@ -160,6 +176,22 @@ Watch* UvLoop::Impl::watch(int fd, int events, Watched& owner) {
   made->owner = &owner;
   watch_for(*made, events);
   return made.release();
+}
+
+LookUp* UvLoop::Impl::look_up(const std::string& host,
+                              std::function<void(const char*, const addrinfo*)> done,
+                              std::string& reason) {
+  auto made = std::make_unique<LookUp>();
+  made->done = std::move(done);
+  made->request.data = made.get();
+  addrinfo wanted = {};
+  wanted.ai_socktype = SOCK_STREAM;  // or each address would come once per kind of socket
+  wanted.ai_flags = AI_ADDRCONFIG;
+  const int status = uv_getaddrinfo(&handles->loop, &made->request, &LookUp::on_done, host.c_str(),
+                                    nullptr, &wanted);
+  if (status == 0) return made.release();
+  reason = uv_strerror(status);
+  return nullptr;
 }
 
 std::unique_ptr<Timer> UvLoop::Impl::timer(std::function<void()> callback) {
@@ -321,7 +353,7 @@ std::unique_ptr<Pending> UvLoop::connect(
 
 std::unique_ptr<Pending> UvLoop::resolve(
     const std::string& host, std::function<void(Result<std::vector<std::string>>)> done) {
-  return std::make_unique<UvResolve>(*impl_, impl_->handles->loop, host, std::move(done));
+  return std::make_unique<UvResolve>(*impl_, host, std::move(done));
 }
 
 void UvLoop::wake() { impl_->wake(); }

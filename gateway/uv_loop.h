@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// UvLoop: the real world as one thread sees it, on libuv. Its .cc and uv_resolve are the only users
-// of libuv, and it is the only reader of the clock in the program.
+// UvLoop: the real world as one thread sees it, on libuv. Its .cc is the only user of libuv and the
+// only reader of the clock in the program.
 //
 // What it costs: a request on a kept-alive connection is one recv and one send, plus a share of one
 // epoll_wait; read interest stays on, and bytes are sent once, at the end of the turn, whatever
@@ -24,8 +24,9 @@ class UvLoop final : public Loop {
   // A loop that is not running. `log` hears of what has no other way out, such as running out of
   // file descriptors; it outlives the loop.
   explicit UvLoop(Log& log);
-  // REQUIRES: not running, no Stream, Listener or Timer of it left, and no other thread will call
-  // wake() or stop() any more.
+  // Waits for the system to be through with look-ups of names that were cancelled under way.
+  // REQUIRES: not running, no Stream, Listener, Timer or Pending of it left, and no other thread
+  // will call wake() or stop() any more.
   ~UvLoop() override;
   UvLoop(const UvLoop&) = delete;
   UvLoop& operator=(const UvLoop&) = delete;

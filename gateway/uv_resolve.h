@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A host name of UvLoop that is being resolved, on libuv's own threads. Only uv_loop.cc and
-// uv_resolve.cc include this: it names types of libuv.
-
-#include <uv.h>
+// A host name of UvLoop that is being resolved, on libuv's own threads.
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,26 +12,23 @@
 
 namespace sluice {
 
+// Reports each address once, and no more than kAddressesMax.
 class UvResolve final : public Pending {
  public:
   using Done = std::function<void(Result<std::vector<std::string>>)>;
-  // Begins to resolve `host` on `loop`; `done` is called as Loop::resolve says.
-  UvResolve(UvLoop::Impl& impl, uv_loop_t& loop, const std::string& host, Done done);
+  static constexpr size_t kAddressesMax = 16;
+  // Begins to resolve `host`; `done` is called as Loop::resolve says.
+  UvResolve(UvLoop::Impl& impl, const std::string& host, Done done);
   ~UvResolve() override;
 
  private:
-  // What libuv holds until it is through; it outlives a UvResolve that is destroyed before.
-  struct Query {
-    uv_getaddrinfo_t request;
-    UvResolve* owner = nullptr;
-  };
-  static void on_result(uv_getaddrinfo_t* request, int status, addrinfo* found);
-  void report(Result<std::vector<std::string>> result);
+  void on_found(const char* reason, const addrinfo* found);
+  void fail(const std::string& reason);
 
   UvLoop::Impl& impl_;
   const std::string host_;
   Done done_;
-  Query* query_ = nullptr;
+  LookUp* look_up_ = nullptr;     // while the system is at it
   std::unique_ptr<Timer> later_;  // reports what failed at once, for that must not be told at once
 };
 
