@@ -36,7 +36,8 @@ class NameCache {
   }
 
   void keep(const std::string& host, std::vector<std::string> addresses) {
-    if (entries_.size() >= options_.names_max) entries_.erase(entries_.begin());
+    if (entries_.size() >= options_.names_max && !entries_.contains(host))
+      entries_.erase(entries_.begin());
     entries_[host] = {std::move(addresses), loop_.now() + options_.resolved_for};
   }
 
