@@ -41,6 +41,7 @@ Failure failure_of_status(int status);
 // Seconds, or an HTTP date seen at `unix_seconds`, as Retry-After gives them; zero if neither.
 Duration parse_retry_after(std::string_view value, int64_t unix_seconds);
 
+// The calls of one loop, whatever their backends. See above.
 class Calls {
  public:
   // CallStarted and CallDone; called on the loop's thread, never inside start().

@@ -32,6 +32,7 @@ Result<Origin> parse_origin(std::string_view url);
 // Makes connections for one loop. Dials must be over or cancelled before it is destroyed.
 class Dialer {
  public:
+  // What is kept, and how long an address is tried.
   struct Options {
     Duration resolved_for = seconds(30);        // how long an answer is believed
     size_t names_max = 256;                     // that are cached

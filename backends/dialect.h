@@ -49,6 +49,7 @@ struct Body {
   std::vector<Slice> parts;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers = {};  // e.g. of binary tensors
+  // Bytes of all parts.
   size_t size() const {
     size_t bytes = 0;
     for (const Slice& part : parts) bytes += part.size();

@@ -31,6 +31,7 @@ enum class Datatype : uint8_t {
   kBytes,  // binary: a length as uint32, little-endian, then that many bytes; in JSON a string
 };
 
+// The datatype called `name`, e.g. "FP32"; nothing if there is none.
 std::optional<Datatype> find_datatype(std::string_view name);
 // Bytes of one element as binary; 0 for kBytes, whose elements differ.
 size_t element_bytes(Datatype datatype);

@@ -41,6 +41,7 @@ class Slots {
   bool spend_retry(BackendIndex backend) { return backends_[backend].budget.spend(); }
 
   Breaker& breaker_of(BackendIndex backend) { return breakers_[backends_[backend].breaker]; }
+  // The breaker that `backend` has, alone or with others.
   const Breaker& breaker_of(BackendIndex backend) const {
     return breakers_[backends_[backend].breaker];
   }

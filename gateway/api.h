@@ -57,6 +57,7 @@ class Api {
     std::optional<Error> refused;
     bool pass_through = false;
   };
+  // See HeadChoice.
   HeadChoice check_head(const RequestHead& head) const;
 
   // Reads head and body into `request` (model, key, rows, tenant, priority and, relative to

@@ -39,27 +39,6 @@ std::optional<std::string> check_header(const std::string& header) {
 
 }  // namespace
 
-void describe_doctor(CLI::App& app, DoctorFlags& flags) {
-  CLI::App* doctor = app.add_subcommand(
-      "doctor", "ask an endpoint one by one and merged, and say whether the answers are equal");
-  doctor->allow_extras();
-  doctor->add_option("--upstream", flags.upstream, "the endpoint's base URL")->type_name("URL");
-  doctor->add_option("--dialect", flags.dialect, "what it speaks [openai]")->type_name("NAME");
-  doctor->add_option("--model", flags.model, "the model to name in requests")->type_name("NAME");
-  doctor->add_option("--path", flags.path, "the path to ask, if not the dialect's first")
-      ->type_name("PATH");
-  doctor
-      ->add_option("--sample", flags.sample_files,
-                   "file of request bodies, one a line, instead of the built-in ones")
-      ->type_name("FILE");
-  doctor->add_option("--header", flags.headers, "header to send, such as a key; repeatable")
-      ->type_name("\"NAME: VALUE\"");
-  doctor->add_option("--ca-file", flags.ca_file, "PEM file of the authorities believed")
-      ->type_name("FILE");
-  doctor->add_option("--tolerance", flags.tolerance, "how far numbers may lie apart [0.0001]");
-  doctor->add_option("--rounds", flags.rounds, "merged calls, each in another order [3]");
-}
-
 Command read_doctor(const DoctorFlags& flags) {
   Command command;
   command.kind = Command::Kind::kDoctor;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The flags of `sluice doctor`. Part of cli.cc, which alone reports CLI11's errors.
+// What the flags of `sluice doctor` mean; cli.cc reads them.
 
-#include <CLI/App.hpp>
 #include <string>
 #include <vector>
 
@@ -23,8 +22,6 @@ struct DoctorFlags {
   uint64_t rounds = 3;
 };
 
-// Adds the command to `app`; `flags` outlives its parsing.
-void describe_doctor(CLI::App& app, DoctorFlags& flags);
 // What they ask for, or what is wrong with them.
 Command read_doctor(const DoctorFlags& flags);
 

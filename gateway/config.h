@@ -81,6 +81,7 @@ inline constexpr uint32_t kSlotsDefault = 4;
 
 // A place where a model's batches run.
 struct BackendConfig {
+  // A model in this process, or an HTTP endpoint.
   enum class Kind { kLocal, kHttp };
   Kind kind = Kind::kLocal;
   // Of a local model.

@@ -34,6 +34,7 @@ struct DoctorReport {
 class Doctor {
  public:
   Doctor(Loop& loop, std::function<void()> run, std::function<void()> stop);
+  // Asks and compares. An endpoint that cannot be asked is not safe, with the reason.
   DoctorReport examine(const DoctorOptions& options);
 
  private:

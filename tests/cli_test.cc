@@ -176,8 +176,7 @@ TEST_CASE("--model replaces the path of a file's only model and is refused for m
   CHECK(config.models[0].backends[0].path == "y/z");
   CHECK(config.models[0].backends[0].threads == 2);
   check_refused({"serve", "--config", kExample, "--model", "x"}, 2,
-                "sluice: --model can only replace the path of a file's one model with one "
-                "backend\n");
+                "sluice: --model can only replace that of a file's one model with one backend\n");
   check_refused({"serve", "--config", kExample, "--model-name", "x"}, 2,
                 "sluice: --model-name needs a single model; the file has several\n");
 }

@@ -35,7 +35,7 @@ class Load {
     const StartCall ended = std::move(running_);
     for (uint64_t i = 0; i < kBatch; ++i) arrive();
     events_.emplace_back(
-        CallDone{ended.call, std::vector<Outcome>(ended.rows.size(), Output{}), Failure::kFinal, {}});
+        CallDone{ended.call, std::vector<Outcome>(ended.rows.size(), Output{}), {}, {}});
     now_ = now_ + microseconds(100);
     step();
   }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An endpoint that sluice stands in front of: OpenAI, TEI and Cohere shapes, a chat that streams,
-and paths that misbehave on demand. It counts what it is asked, so that a test can say how many calls
-a number of requests became.
+and paths that misbehave on demand. It counts what it is asked, so that a test can say how many
+calls a number of requests became.
 
 An answer is a function of the text alone, so whoever gets it can be told from everybody else.
 """
