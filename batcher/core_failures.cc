@@ -188,8 +188,10 @@ void Core::State::split(Call& call, Split how) {
     }
   }
   if (parts.empty()) return;
-  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
-    return a.live->order.tie < b.live->order.tie;
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+    const uint64_t a_tie = a.live->order.tie;
+    const uint64_t b_tie = b.live->order.tie;
+    return a_tie != b_tie ? a_tie < b_tie : a.first < b.first;
   });
   const std::vector<Unit> units = units_of(parts, how);
   const bool one_request = parts.front().live == parts.back().live;

@@ -230,6 +230,18 @@ TEST_CASE("a call that is too large is cut by bytes: between requests, then rows
   CHECK(h.core.idle());
 }
 
+TEST_CASE("what remains of a call that was too large goes out whole: it is smaller already") {
+  CoreHarness h(merging());
+  std::vector<Event> events;
+  for (RequestId id = 1; id <= 2; ++id) events.emplace_back(Arrived{request_of(id, h.now, 2)});
+  h.step(std::move(events));
+  const StartCall call = h.calls.at(0);
+  h.cancel(1);
+  h.fail_as(call, Failure::kTooLarge);
+  REQUIRE(h.calls.size() == 1);
+  CHECK(members(h.calls[0]) == std::vector<RequestId>{2, 2});
+}
+
 TEST_CASE("a request whose rows go out in halves is answered in one piece") {
   CoreHarness h(merging());
   h.arrive(1, 5);
