@@ -40,8 +40,10 @@ class Slots {
   // Whether `backend` may be asked the same again; takes it from its budget if so.
   bool spend_retry(BackendIndex backend) { return backends_[backend].budget.spend(); }
 
+  // The breaker that `backend` is behind.
   Breaker& breaker_of(BackendIndex backend) { return breakers_[backends_[backend].breaker]; }
   // The breaker that `backend` has, alone or with others.
+  // The same, to look at.
   const Breaker& breaker_of(BackendIndex backend) const {
     return breakers_[backends_[backend].breaker];
   }
