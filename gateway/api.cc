@@ -218,6 +218,8 @@ Result<Done> Api::bind(Inquiry& inquiry, const RequestHead& head, Request& reque
   request.tenant = tenant_of(head.headers);
   request.rows = std::move(inquiry.asked.rows);
   const ServedModel& served = options_.models[*index];
+  // An endpoint that wants a model named gets the one that was meant.
+  if (key.model.empty() && served.name != kAnyModel) key.model = served.name;
   if (served.model) {
     const Result<Prepared> prepared = served.model->prepare(key, request.rows);
     if (!prepared.ok()) return prepared.error();

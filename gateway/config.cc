@@ -271,4 +271,13 @@ CoreOptions core_options(const Config& config, std::span<const uint32_t> slots) 
   return options;
 }
 
+std::vector<std::string> backend_names(const Config& config) {
+  size_t backends = 0;
+  for (const ModelConfig& model : config.models) backends += model.backends.size();
+  std::vector<std::string> names;
+  for (BackendOptions& backend : core_options(config, std::vector<uint32_t>(backends, 1)).backends)
+    names.push_back(std::move(backend.name));
+  return names;
+}
+
 }  // namespace sluice

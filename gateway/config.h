@@ -37,7 +37,7 @@ struct LimitsConfig {
   Duration drain_max = seconds(30);            // for what was accepted, after the first SIGTERM
   uint64_t keys_max = 1024;                    // as CoreOptions
   uint64_t tenants_max = 4096;                 // as CoreOptions
-  uint64_t attempts_max = 2;                   // as CoreOptions
+  uint64_t attempts_max = 3;                   // as CoreOptions
   Duration priority_step = milliseconds(500);  // as CoreOptions
 };
 
@@ -162,6 +162,9 @@ Result<std::optional<EchoTimes>> parse_echo(std::string_view path);
 // `raw` with each ${NAME} replaced by that variable and "$${" by "${". kInvalid if a variable is
 // missing or a "${" is not followed by a name and "}"; the message holds no variable's value.
 Result<std::string> expand_variables(std::string_view raw, const Environment& environment);
+
+// What metrics call the backends, in the order of CoreOptions::backends.
+std::vector<std::string> backend_names(const Config& config);
 
 // The part of `config` that the core decides by. Backends are numbered through in the order of the
 // file. `slots` holds what each engine says it can run at a time. REQUIRES: a config without
