@@ -4,6 +4,8 @@
 // who have something to send. It names no type of libuv, so that uv_loop.cc stays its only user.
 // Everything but the atomics belongs to the loop's thread.
 
+#include <netdb.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +18,6 @@
 #include "base/log.h"
 #include "gateway/timer_heap.h"
 #include "gateway/uv_loop.h"
-
-struct addrinfo;
 
 namespace sluice {
 
