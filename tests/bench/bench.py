@@ -3,6 +3,7 @@
 """The figures of the README: sluice beside nginx (and Infinity) in the same run, as Markdown.
 
 usage: bench.py --sluice build/release/sluice --load build/release/tests/sluice_load
+                [--stream build/release/tests/stream_bench] [--only proxy]
                 [--model build/models/all-MiniLM-L6-v2] [--infinity] [--rounds 5] [--seconds 3]
 
 The server gets one core and the load generator another; A and B take turns, so that a machine that
@@ -15,6 +16,7 @@ import statistics
 import sys
 import tempfile
 
+import bench_proxy
 from bench_servers import Infinity, Nginx, Sluice, load, post_once, rss_bytes
 from bench_texts import bodies
 
@@ -137,6 +139,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sluice", required=True)
     parser.add_argument("--load", required=True)
+    parser.add_argument("--stream", default="", help="stream_bench; without it, no streams")
     parser.add_argument("--model", default="")
     parser.add_argument("--infinity", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
@@ -144,9 +147,9 @@ def main():
     parser.add_argument("--idle-connections", type=int, default=5000)
     parser.add_argument("--server-cores", default="0", help="as taskset takes them")
     parser.add_argument("--load-cores", default="1")
-    parser.add_argument("--only", default="", help="nginx, memory, start or http")
+    parser.add_argument("--only", default="", help="nginx, memory, proxy, start or http")
     options = parser.parse_args()
-    parts = {"nginx": beside_nginx, "memory": idle_memory}
+    parts = {"nginx": beside_nginx, "memory": idle_memory, "proxy": bench_proxy.rows}
     if options.model:
         parts |= {"start": model_start, "http": model_over_http}
     table = Table()

@@ -80,13 +80,13 @@ def load(options, server, *arguments):
 
 
 class Process:
-    """A started server; a context manager that stops it."""
+    """A started server; a context manager that stops it. `cores`: the server's own without any."""
 
-    def __init__(self, options, command, environment=None, **more):
+    def __init__(self, options, command, environment=None, cores=None, **more):
         raise_descriptor_limit()
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            ["taskset", "-c", options.server_cores, *command], stdin=subprocess.DEVNULL,
+            ["taskset", "-c", cores or options.server_cores, *command], stdin=subprocess.DEVNULL,
             env=None if environment is None else {**os.environ, **environment}, **more)
         self.pid = self.process.pid
 
@@ -107,12 +107,14 @@ class Process:
 
 
 class Sluice(Process):
-    """sluice with one model. `ready_s`: from the process's start to the first 200 on /readyz."""
+    """sluice with one model, or without (None) what `arguments` say. `ready_s`: from the process's
+    start to the first 200 on /readyz."""
 
-    def __init__(self, options, model, *arguments):
-        super().__init__(options, [options.sluice, "serve", "--model", model, "--listen",
-                                   "127.0.0.1:0", "--admin", "127.0.0.1:0", *arguments],
-                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    def __init__(self, options, model, *arguments, cores=None):
+        served = ["--model", model] if model else []
+        super().__init__(options, [options.sluice, "serve", *served, "--listen", "127.0.0.1:0",
+                                   "--admin", "127.0.0.1:0", *arguments],
+                         cores=cores, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         ports = []
         for line in self.process.stdout:
             ports.append(int(line.rsplit(b":", 1)[1]))
@@ -122,7 +124,8 @@ class Sluice(Process):
             sys.exit(f"sluice with {model} {arguments} ended with {self.process.wait()}")
         wait_for(lambda: status_of(ports[1], "/readyz") == 200, "sluice", self.process, 0.001)
         self.ready_s = time.monotonic() - self.began
-        self.url = f"http://127.0.0.1:{ports[0]}/v1/embeddings"
+        self.port, self.admin_port = ports
+        self.url = f"http://127.0.0.1:{self.port}/v1/embeddings"
 
     def stop(self):
         super().stop()
@@ -130,7 +133,8 @@ class Sluice(Process):
 
 
 class Nginx(Process):
-    """nginx with one worker that answers `body` to everything."""
+    """nginx with one worker that answers `body` to everything, or is a plain hop to the port
+    `hop_to` with kept-alive connections and its usual buffering."""
 
     CONFIG = """worker_processes 1; daemon off; pid {d}/pid; error_log {d}/error.log crit;
 events {{ worker_connections 16384; }}
@@ -138,26 +142,36 @@ http {{
   access_log off; keepalive_timeout 300s; keepalive_requests 1000000000;
   client_body_temp_path {d}/a; proxy_temp_path {d}/b; fastcgi_temp_path {d}/c;
   uwsgi_temp_path {d}/d; scgi_temp_path {d}/e;
+  {upstream}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location / {{ default_type application/json; return 200 '{body}'; }}
+    location / {{ {location} }}
   }}
 }}
 """
+    HOP = 'proxy_pass http://hop; proxy_http_version 1.1; proxy_set_header Connection "";'
 
-    def __init__(self, options, body):
+    def __init__(self, options, body=b"", hop_to=0, cores=None):
         text = body.decode().strip("\n")
         if "'" in text or "$" in text or "\\" in text:
             sys.exit("the answer cannot stand in nginx.conf as it is")
+        location = f"default_type application/json; return 200 '{text}';"
+        upstream = ""
+        if hop_to:
+            location = self.HOP
+            upstream = f"upstream hop {{ server 127.0.0.1:{hop_to}; keepalive 2048;" \
+                       " keepalive_requests 1000000000; }"
         self.folder = tempfile.mkdtemp(prefix="sluice-bench-nginx-")
-        port = free_port()
+        port = self.port = free_port()
         config = os.path.join(self.folder, "nginx.conf")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(self.CONFIG.format(d=self.folder, port=port, body=text))
+            file.write(self.CONFIG.format(d=self.folder, port=port, upstream=upstream,
+                                          location=location))
         binary = shutil.which("nginx") or "/usr/sbin/nginx"
-        super().__init__(options, [binary, "-c", config, "-e", self.folder + "/start.log"])
+        super().__init__(options, [binary, "-c", config, "-e", self.folder + "/start.log"],
+                         cores=cores)
         self.url = f"http://127.0.0.1:{port}/v1/embeddings"
-        wait_for(lambda: status_of(port, "/") == 200, "nginx", self.process, 0.01)
+        wait_for(lambda: status_of(port, "/") > 0, "nginx", self.process, 0.01)
         # The worker does the work; the master only watches it.
         children = f"/proc/{self.pid}/task/{self.pid}/children"
         with open(children, encoding="ascii") as file:
