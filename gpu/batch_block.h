@@ -63,6 +63,7 @@ struct BatchLayout {
   size_t tiles = 0;   // BatchTile [tokens_max]
   size_t bytes = 0;
 };
+// The layout for that many tokens.
 constexpr BatchLayout batch_layout(size_t tokens_max) {
   BatchLayout layout;
   layout.tokens = sizeof(BatchHeader);

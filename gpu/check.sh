@@ -35,6 +35,8 @@ for name in row gemm norm attention output; do
   nvcc -std=c++20 -I. -O3 -lineinfo -gencode "arch=compute_$capability,code=sm_$capability" \
     -fatbin "gpu/${name}_kernels.cu" -o "$work/$name.fatbin" &
 done
+nvcc -std=c++20 -I. -O3 -lineinfo -gencode arch=compute_90a,code=sm_90a \
+  -fatbin gpu/wide_kernels.cu -o "$work/wide.fatbin" &
 for source in base/error.cc gpu/*.cc gpu/check/*.cc; do
   g++ -std=c++2b -O2 -DNDEBUG -I. -I"$cuda/include" -c "$source" \
     -o "$work/$(basename "$source" .cc).o" &
@@ -45,7 +47,8 @@ common="$work/error.o $work/images_data.o"
 for source in gpu/*.cc; do common="$common $work/$(basename "$source" .cc).o"; done
 checks="$work/check_products.o $work/check_rows.o $work/check_attention.o $work/check_outputs.o"
 # shellcheck disable=SC2086
-g++ -o "$work/kernels" "$work/kernels_main.o" "$work/time_kernels.o" $checks $common -ldl -pthread &&
+g++ -o "$work/kernels" "$work/kernels_main.o" "$work/time_kernels.o" $checks $common \
+  -ldl -pthread &&
   g++ -o "$work/forward" "$work/forward_main.o" $common -ldl -pthread || exit 1
 
 step "kernels against double precision"
@@ -55,7 +58,7 @@ if [ -z "$quick" ] && command -v compute-sanitizer >/dev/null; then
   step "sanitizers on a small batch"
   python3 gpu/check/small.py "$work/small.bin" "$work/small_batch.bin"
   for tool in memcheck racecheck synccheck initcheck; do
-    timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+    timeout 60 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 \
       "$work/forward" "$work/small.bin" "$work/small_batch.bin" one >"$work/$tool.log" 2>&1 &&
       echo "$tool: clean" || { echo "$tool: FAILED"; tail -20 "$work/$tool.log"; failed=1; }
   done

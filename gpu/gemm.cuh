@@ -6,6 +6,7 @@
 
 #include "gpu/device_tools.cuh"
 #include "gpu/gemm_tiles.h"
+#include "gpu/wide_product.cuh"
 
 namespace sluice::device {
 
@@ -33,8 +34,9 @@ __device__ __forceinline__ float gelu(float value) {
   return fmaf(half, p * v, half);
 }
 
-// T is a type with a constexpr GemmTile `kTile`.
-template <typename T, Epilogue kEpilogue>
+// T is a type with a constexpr GemmTile `kTile`. `kWide` uses the products of whole groups of four
+// warps that only sm_90a has.
+template <typename T, Epilogue kEpilogue, bool kWide = false>
 class GemmBlock {
  public:
   static constexpr GemmTile kTile = T::kTile;
@@ -52,7 +54,21 @@ class GemmBlock {
         warp_k_(warp_ / kWarpsN / kWarpsM),
         first_row_(static_cast<int>(blockIdx.y) * kRows),
         first_column_(static_cast<int>(blockIdx.x) * kColumns),
-        steps_(static_cast<int>(params.inputs) / (64 * kDepth)) {}
+        steps_(static_cast<int>(params.inputs) / (64 * kDepth)) {
+    const int row = thread_ / 8;
+    const int part = thread_ % 8;
+    copy_to_ = base_ + static_cast<uint32_t>(row * 128 + ((part ^ (row & 7)) * 16));
+    rows_stride_ = static_cast<int>(params.inputs) * kRowsAtOnce;
+    const size_t inputs = params.inputs;
+    x_from_ = params.x + (first_row_ + row) * inputs + part * 8;
+    weight_from_ = params.weight + (first_column_ + row) * inputs + part * 8;
+    const int swizzle = (lane_ & 7) ^ (2 * warp_k_);
+    x_row_ = static_cast<uint32_t>((warp_m_ * kWarpRows + lane_ % 16) * 128);
+    x_part_ = static_cast<uint32_t>((lane_ / 16 ^ swizzle) * 16);
+    weight_row_ = static_cast<uint32_t>(
+        kRows * 128 * kDepth + (warp_n_ * kWarpColumns + lane_ / 16 * 8 + lane_ % 8) * 128);
+    weight_part_ = static_cast<uint32_t>((lane_ / 8 % 2 ^ swizzle) * 16);
+  }
 
   __device__ void run() {
     if constexpr (kNorm) cluster_arrive();
@@ -72,9 +88,14 @@ class GemmBlock {
     }
     for (int step = 0; step < steps_; ++step) {
       copies_wait<kStages - 2>();
+      if constexpr (kWide) fence_async();
       __syncthreads();
       load_ahead(step + kStages - 1);
-      multiply(step % kStages);
+      if constexpr (kWide) {
+        multiply_wide(step % kStages);
+      } else {
+        multiply(step % kStages);
+      }
     }
     copies_wait<0>();
     __syncthreads();
@@ -89,24 +110,24 @@ class GemmBlock {
   static constexpr int kStages = kTile.stages;
   static constexpr int kWarpsM = kTile.warps_m, kWarpsN = kTile.warps_n, kWarpsK = kTile.warps_k;
   static constexpr int kWarpRows = kRows / kWarpsM, kWarpColumns = kColumns / kWarpsN;
+  static constexpr int kRowsAtOnce = kThreads / 8;
   static constexpr int kM = kWarpRows / 16, kN = kWarpColumns / 8;
   static constexpr int kStageBytes = kTile.stage_bytes();
   static constexpr int kConstantsAt = kStages * kStageBytes;
   static constexpr int kStatisticsAt = kConstantsAt + 3 * kColumns * 4;
-  // The residual's rows, later the result's, in the memory of one stage; padded where it fits.
+  // The residual's rows, later the result's, in the memory of one stage or two; padded where that
+  // fits.
+  static constexpr int kTileSlots = kRows * 2 * kColumns <= kStageBytes ? 1 : 2;
+  static constexpr int kSlotRows = kRows / kTileSlots;
   static constexpr int kPitch =
-      kRows * (2 * kColumns + 16) <= kStageBytes ? 2 * kColumns + 16 : 2 * kColumns;
+      kSlotRows * (2 * kColumns + 16) <= kStageBytes ? 2 * kColumns + 16 : 2 * kColumns;
   static_assert(kM * 16 * kWarpsM == kRows && kN * 8 * kWarpsN == kColumns && kN % 2 == 0);
   static_assert(4 * kDepth % kWarpsK == 0, "each warp has a part of every step");
-  static_assert(kRows * kPitch <= kStageBytes && kStages >= 2);
+  static_assert(kSlotRows * kPitch <= kStageBytes && kStages > kTileSlots);
   static_assert((kWarpsK - 1) * kRows * kColumns * 4 <= kStageBytes, "add_up() uses one stage");
 
   __device__ uint32_t stage(int index) const {
     return base_ + static_cast<uint32_t>(index) * kStageBytes;
-  }
-  // Address of 16-byte part `part` (0..7) of a row.
-  __device__ static uint32_t part_at(uint32_t base, int row, int part) {
-    return base + static_cast<uint32_t>(row * 128 + ((part ^ (row & 7)) * 16));
   }
   __device__ float* constants() const {
     return reinterpret_cast<float*>(shared_ + kConstantsAt);
@@ -122,33 +143,36 @@ class GemmBlock {
     }
   }
 
+  // A thread copies the same part of every kRowsAtOnce-th row, so that addresses are sums.
   template <int kTileRows>
-  __device__ void load_rows(const HalfBits* from, int first, int step, uint32_t to) const {
-    constexpr int kParts = kTileRows * 8 * kDepth;
+  __device__ void load_rows(const HalfBits* from, uint32_t to) const {
 #pragma unroll
-    for (int i = thread_; i < kParts; i += kThreads) {
-      const int part = i % 8;
-      const int row = i / 8 % kTileRows;
-      const int slab = i / 8 / kTileRows;
-      const HalfBits* source = from + static_cast<size_t>(first + row) * params_.inputs +
-                               (step * kDepth + slab) * 64 + part * 8;
-      copy16(part_at(to + static_cast<uint32_t>(slab * kTileRows * 128), row, part), source);
+    for (int slab = 0; slab < kDepth; ++slab) {
+#pragma unroll
+      for (int i = 0; i < (kTileRows + kRowsAtOnce - 1) / kRowsAtOnce; ++i) {
+        if (kTileRows % kRowsAtOnce == 0 || thread_ / 8 + i * kRowsAtOnce < kTileRows) {
+          copy16(to + static_cast<uint32_t>((slab * kTileRows + i * kRowsAtOnce) * 128),
+                 from + slab * 64 + i * rows_stride_);
+        }
+      }
     }
   }
   __device__ void load_x(int step) const {
-    load_rows<kRows>(params_.x, first_row_, step, stage(step % kStages));
+    load_rows<kRows>(x_from_ + step * (64 * kDepth), copy_to_ + slot_of(step));
   }
   __device__ void load_weight(int step) const {
-    load_rows<kColumns>(params_.weight, first_column_, step,
-                        stage(step % kStages) + kRows * 128 * kDepth);
+    load_rows<kColumns>(weight_from_ + step * (64 * kDepth),
+                        copy_to_ + slot_of(step) + kRows * 128 * kDepth);
   }
-  __device__ void load_residual(int slot) {
-    residual_slot_ = slot;
+  __device__ static uint32_t slot_of(int step) {
+    return static_cast<uint32_t>(step % kStages) * kStageBytes;
+  }
+  __device__ void load_residual(int half) const {
     constexpr int kParts = kColumns / 8;
-    for (int i = thread_; i < kRows * kParts; i += kThreads) {
-      const int row = i / kParts;
+    for (int i = thread_; i < kSlotRows * kParts; i += kThreads) {
+      const int row = half * kSlotRows + i / kParts;
       const int part = i % kParts;
-      copy16(stage(slot) + static_cast<uint32_t>(row * kPitch + part * 16),
+      copy16(shared_address(tile_row(row)) + static_cast<uint32_t>(part * 16),
              params_.residual + static_cast<size_t>(first_row_ + row) * params_.outputs +
                  first_column_ + part * 8);
     }
@@ -158,32 +182,31 @@ class GemmBlock {
     if (step < steps_) {
       load_weight(step);
       load_x(step);
-    } else if (kAddsResidual && step == max(steps_, kStages - 1)) {
-      load_residual(step % kStages);
+    } else if (kAddsResidual) {
+      const int first = max(steps_, kStages - 1);
+      tile_slot_ = first % kStages;
+      if (step - first < kTileSlots) load_residual(step - first);
     }
     copies_commit();
   }
 
   __device__ void multiply(int slot) {
-    constexpr int kSteps16 = 4 * kDepth / kWarpsK;
+    const uint32_t x = stage(slot) + x_row_;
+    const uint32_t weight = stage(slot) + weight_row_;
 #pragma unroll
-    for (int i = 0; i < kSteps16; ++i) {
-      const int at = i * kWarpsK + warp_k_;  // in 16 inputs of this stage
-      const uint32_t x = stage(slot) + static_cast<uint32_t>(at / 4 * kRows * 128);
-      const uint32_t weight = stage(slot) + static_cast<uint32_t>(kRows * 128 * kDepth +
-                                                                  at / 4 * kColumns * 128);
-      const int part = at % 4 * 2;
+    for (int i = 0; i < 4 * kDepth / kWarpsK; ++i) {
+      // Sixteen inputs: which slab of 64, and in it which two parts of 16 bytes.
+      const int slab = i * kWarpsK / 4;
+      const uint32_t parts = i * kWarpsK % 4 * 32;
       uint32_t a[kM][4];
       uint32_t b[kN / 2][4];
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
-        const int row = warp_m_ * kWarpRows + m * 16 + lane_ % 16;
-        load_matrices(a[m], part_at(x, row, part + lane_ / 16));
+        load_matrices(a[m], x + (slab * kRows + m * 16) * 128 + (x_part_ ^ parts));
       }
 #pragma unroll
       for (int n = 0; n < kN / 2; ++n) {
-        const int row = warp_n_ * kWarpColumns + n * 16 + lane_ / 16 * 8 + lane_ % 8;
-        load_matrices(b[n], part_at(weight, row, part + lane_ / 8 % 2));
+        load_matrices(b[n], weight + (slab * kColumns + n * 16) * 128 + (weight_part_ ^ parts));
       }
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
@@ -195,9 +218,22 @@ class GemmBlock {
     }
   }
 
+  // Four warps multiply 64 rows with all columns, straight from shared memory.
+  __device__ void multiply_wide(int slot) {
+    static_assert(!kWide || (kM == 1 && kWarpsN == 1 && kWarpsK == 1 && kDepth == 1));
+    const uint64_t x = matrix_descriptor(stage(slot) + static_cast<uint32_t>(warp_ / 4 * 64 * 128));
+    const uint64_t weight = matrix_descriptor(stage(slot) + kRows * 128);
+    wide_begin();
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      WideProduct<kColumns>::multiply_add(sums_[0], x + 2 * i, weight + 2 * i);
+    }
+    wide_end();
+  }
+
   // Adds the sums of all warps along the inputs into those of the first.
   __device__ void add_up() {
-    float* parts = reinterpret_cast<float*>(shared_ + (residual_slot_ + 1) % kStages * kStageBytes);
+    float* parts = reinterpret_cast<float*>(shared_ + (tile_slot_ + 1) % kStages * kStageBytes);
     constexpr int kSums = kM * kN * 4;
     const int place = warp_m_ * kWarpsN + warp_n_;
     constexpr int kPlaces = kWarpsM * kWarpsN;
@@ -217,30 +253,33 @@ class GemmBlock {
   }
 
   __device__ void finish() {
-    unsigned char* tile = shared_ + residual_slot_ * kStageBytes;
     if (warp_k_ == 0) {
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
 #pragma unroll
-        for (int n = 0; n < kN; ++n) finish_sums(tile, m, n);
+        for (int n = 0; n < kN; ++n) finish_sums(m, n);
       }
     }
     if constexpr (kNorm) {
       exchange_statistics();
-      if (warp_k_ == 0) normalise(tile);
+      if (warp_k_ == 0) normalise();
     }
     __syncthreads();
-    store(tile);
+    store();
   }
   // The place of sums_[m][n][0] and [1] in the tile; [2] and [3] are eight rows below.
   __device__ int row_of(int m) const { return warp_m_ * kWarpRows + m * 16 + lane_ / 4; }
   __device__ int column_of(int n) const {
     return warp_n_ * kWarpColumns + n * 8 + lane_ % 4 * 2;
   }
-  __device__ static uint32_t* word(unsigned char* tile, int row, int column) {
-    return reinterpret_cast<uint32_t*>(tile + row * kPitch + column * 2);
+  __device__ unsigned char* tile_row(int row) const {
+    const int slot = kTileSlots == 1 ? tile_slot_ : (tile_slot_ + row / kSlotRows) % kStages;
+    return shared_ + slot * kStageBytes + row % kSlotRows * kPitch;
   }
-  __device__ void finish_sums(unsigned char* tile, int m, int n) {
+  __device__ uint32_t* word(int row, int column) const {
+    return reinterpret_cast<uint32_t*>(tile_row(row) + column * 2);
+  }
+  __device__ void finish_sums(int m, int n) {
     float(&s)[4] = sums_[m][n];
     const int column = column_of(n);
     const float2 bias = *reinterpret_cast<const float2*>(constants() + column);
@@ -252,7 +291,7 @@ class GemmBlock {
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      uint32_t* at = word(tile, row_of(m) + 8 * i, column);
+      uint32_t* at = word(row_of(m) + 8 * i, column);
       if constexpr (kAddsResidual) {
         const float2 residual = unpack(*at);
         s[2 * i] += residual.x;
@@ -299,7 +338,7 @@ class GemmBlock {
     value += __shfl_xor_sync(0xffffffffU, value, 1);
     return value + __shfl_xor_sync(0xffffffffU, value, 2);
   }
-  __device__ void normalise(unsigned char* tile) {
+  __device__ void normalise() {
     const int parts = static_cast<int>(cluster_size()) * kWarpsN;
     const float2* statistics = reinterpret_cast<const float2*>(shared_ + kStatisticsAt);
 #pragma unroll
@@ -320,13 +359,13 @@ class GemmBlock {
         const int column = column_of(n);
         const float2 scale = *reinterpret_cast<const float2*>(constants() + kColumns + column);
         const float2 shift = *reinterpret_cast<const float2*>(constants() + 2 * kColumns + column);
-        *word(tile, row, column) = pack((value(i, n, 0) - mean) * factor * scale.x + shift.x,
+        *word(row, column) = pack((value(i, n, 0) - mean) * factor * scale.x + shift.x,
                                         (value(i, n, 1) - mean) * factor * scale.y + shift.y);
       }
     }
   }
 
-  __device__ void store(const unsigned char* tile) const {
+  __device__ void store() const {
     constexpr int kParts = kColumns / 8;
     for (int i = thread_; i < kRows * kParts; i += kThreads) {
       const int row = i / kParts;
@@ -335,7 +374,7 @@ class GemmBlock {
       *reinterpret_cast<uint4*>(params_.out +
                                 static_cast<size_t>(first_row_ + row) * params_.outputs +
                                 first_column_ + part * 8) =
-          *reinterpret_cast<const uint4*>(tile + row * kPitch + part * 16);
+          *reinterpret_cast<const uint4*>(tile_row(row) + part * 16);
     }
   }
 
@@ -344,8 +383,13 @@ class GemmBlock {
   uint32_t base_;
   int thread_, lane_, warp_, warp_n_, warp_m_, warp_k_;
   int first_row_, first_column_, steps_;
+  // Where this thread's copies come from and go to, and where its matrices start.
+  const HalfBits* x_from_;
+  const HalfBits* weight_from_;
+  uint32_t copy_to_, x_row_, x_part_, weight_row_, weight_part_;
+  int rows_stride_;
   int tokens_ = 0;
-  int residual_slot_ = 0;
+  int tile_slot_ = 0;
   float sums_[kM][kN][4] = {};
 };
 

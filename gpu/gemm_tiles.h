@@ -35,20 +35,29 @@ inline constexpr uint32_t kClusterMax = 8;
 
 // The tiles of kernels named gemm_{bias,gelu,residual}_RxC.
 #define SLUICE_GEMM_TILES(DO) \
-  DO(32, 32, 2, 3, 2, 1, 4)   \
+  DO(32, 32, 2, 6, 2, 1, 4)   \
   DO(64, 64, 1, 3, 2, 2, 1)   \
   DO(128, 64, 1, 3, 4, 2, 1)  \
   DO(128, 96, 1, 3, 4, 2, 1)  \
   DO(128, 128, 1, 3, 2, 4, 1)
 // The tiles of kernels named gemm_norm_RxC, which need clusters of outputs / columns blocks.
 #define SLUICE_NORM_TILES(DO) \
-  DO(32, 48, 2, 5, 2, 1, 4)   \
-  DO(32, 64, 2, 5, 2, 1, 4)   \
-  DO(32, 96, 2, 4, 2, 2, 2)   \
-  DO(32, 128, 2, 4, 2, 2, 2)  \
+  DO(32, 48, 2, 10, 2, 1, 4)  \
+  DO(32, 64, 2, 8, 2, 1, 4)   \
+  DO(32, 96, 2, 6, 2, 2, 2)   \
+  DO(32, 128, 2, 5, 2, 2, 2)  \
   DO(64, 96, 1, 4, 4, 2, 1)   \
   DO(128, 64, 1, 3, 4, 2, 1)  \
   DO(128, 96, 1, 3, 4, 2, 1)  \
   DO(128, 128, 1, 3, 4, 2, 1)
+// The tiles of kernels named gemm_{bias,gelu}_wide_RxC and gemm_norm_wide_RxC: sm_90 only.
+#define SLUICE_WIDE_TILES(DO) \
+  DO(128, 128, 1, 3, 8, 1, 1) \
+  DO(128, 192, 1, 4, 8, 1, 1) \
+  DO(256, 128, 1, 4, 16, 1, 1)
+#define SLUICE_WIDE_NORM_TILES(DO) \
+  DO(128, 96, 1, 3, 8, 1, 1)       \
+  DO(128, 128, 1, 3, 8, 1, 1)      \
+  DO(128, 192, 1, 4, 8, 1, 1)
 
 }  // namespace sluice

@@ -121,6 +121,7 @@ Result<Done> GpuGraphs::record(const BucketPlan& plan) {
   embed.out = arena_.as<HalfBits>(places_.hidden);
   embed.tokens_max = tokens_max_;
   embed.tokens_per_warp = plan.tokens_per_warp;
+  embed.token_blocks = plan.token_blocks;
   embed.hidden = shape_.hidden;
   embed.epsilon = shape_.epsilon;
   Result<Done> done = launch_with(plan.embed, embed);

@@ -16,6 +16,7 @@ sluice_image_\name:
   image row, "row.fatbin"
   image gemm, "gemm.fatbin"
   image norm, "norm.fatbin"
+  image wide, "wide.fatbin"
   image attention, "attention.fatbin"
   image output, "output.fatbin"
 

@@ -25,6 +25,7 @@ struct EmbedParams {
   HalfBits* out = nullptr;              // [tokens, hidden]
   uint32_t tokens_max = 0;
   uint32_t tokens_per_warp = 0;  // 1 to 32; a block has eight warps
+  uint32_t token_blocks = 0;     // blocks that look tokens up; those after them copy
   uint32_t hidden = 0;
   float epsilon = 0;
 };

@@ -3,23 +3,31 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <limits>
+#include <string_view>
 
 namespace sluice {
 namespace {
 
 struct Tile {
   const char* name;
+  bool wide;  // only for capability 9.0
   GemmTile tile;
 };
 
 #define SLUICE_TILE(ROWS, COLUMNS, DEPTH, STAGES, M, N, K) \
-  Tile{#ROWS "x" #COLUMNS, {ROWS, COLUMNS, DEPTH, STAGES, M, N, K}},
+  Tile{#ROWS "x" #COLUMNS, false, {ROWS, COLUMNS, DEPTH, STAGES, M, N, K}},
+#define SLUICE_WIDE_TILE(ROWS, COLUMNS, DEPTH, STAGES, M, N, K) \
+  Tile{"wide_" #ROWS "x" #COLUMNS, true, {ROWS, COLUMNS, DEPTH, STAGES, M, N, K}},
 
-constexpr Tile kGemmTiles[] = {SLUICE_GEMM_TILES(SLUICE_TILE)};
-constexpr Tile kNormTiles[] = {SLUICE_NORM_TILES(SLUICE_TILE)};
+constexpr Tile kGemmTiles[] = {SLUICE_GEMM_TILES(SLUICE_TILE) SLUICE_WIDE_TILES(SLUICE_WIDE_TILE)};
+constexpr Tile kNormTiles[] = {SLUICE_NORM_TILES(SLUICE_TILE)
+                                   SLUICE_WIDE_NORM_TILES(SLUICE_WIDE_TILE)};
 
 #undef SLUICE_TILE
+#undef SLUICE_WIDE_TILE
 
 const char* text_of(ProductKind kind) {
   switch (kind) {
@@ -35,10 +43,19 @@ const char* text_of(ProductKind kind) {
   return "";
 }
 
-bool fits(const GpuTraits& traits, bool norm, const ProductSize& shape, const GemmTile& tile) {
+bool fits(const GpuTraits& traits, ProductKind kind, const ProductSize& shape, const Tile& choice) {
+  const GemmTile& tile = choice.tile;
+  const bool norm = kind == ProductKind::kNorm;
+  // The residual's load needs two steps after the first.
+  if (choice.wide &&
+      (traits.capability != 90 || shape.inputs < 128 || kind == ProductKind::kResidual)) {
+    return false;
+  }
   if (shape.outputs % tile.columns != 0 || shape.inputs % (64 * tile.depth) != 0) return false;
   if (tile.shared_bytes(norm) > traits.shared_max) return false;
-  return !norm || (traits.clusters() && shape.outputs / tile.columns <= kClusterMax);
+  if (!norm) return true;
+  const uint32_t blocks = shape.outputs / tile.columns;
+  return traits.clusters() && blocks <= kClusterMax && std::has_single_bit(blocks);
 }
 
 KernelPlan plan_tile(ProductKind kind, const ProductSize& shape, const Tile& tile) {
@@ -53,18 +70,55 @@ KernelPlan plan_tile(ProductKind kind, const ProductSize& shape, const Tile& til
   return plan;
 }
 
-// A guess at the microseconds of a product: rounds of blocks, each a start and its sums. The rates,
-// in 1e6 multiplications per microsecond and multiprocessor, are of an H100; only their order
-// matters, and that is much the same elsewhere.
-double cost(const GpuTraits& traits, const ProductSize& shape, const GemmTile& tile) {
+// Microseconds of a block on an H100, as check/time_kernels.cc measures them: of the first on a
+// multiprocessor, from start to end, and of each further one, all by 64 inputs. Other GPUs are
+// slower or faster, but much the same in what is faster there.
+struct TileTimes {
+  const char* name;
+  double first, first_step, more, more_step;
+};
+constexpr TileTimes kGemmTimes[] = {
+    {"32x32", 0.9, 0.21, 0.33, 0.16},        {"64x64", 1.5, 0.38, 0.42, 0.21},
+    {"128x64", 1.9, 0.48, 0.83, 0.41},       {"128x96", 2.4, 0.61, 1.10, 0.55},
+    {"128x128", 2.9, 0.74, 2.00, 1.00},      {"wide_128x128", 2.5, 0.62, 1.20, 0.57},
+    {"wide_128x192", 2.8, 0.71, 2.20, 1.08}, {"wide_256x128", 3.3, 0.83, 2.30, 1.15},
+};
+constexpr TileTimes kNormTimes[] = {
+    {"32x48", 4.0, 0.16, 4.4, 0.23},        {"32x64", 4.0, 0.17, 5.8, 0.27},
+    {"32x96", 3.6, 0.26, 4.7, 0.31},        {"32x128", 3.8, 0.30, 5.5, 0.37},
+    {"64x96", 3.8, 0.47, 3.1, 0.45},        {"128x64", 5.7, 0.51, 3.4, 0.46},
+    {"128x96", 6.3, 0.66, 4.7, 0.63},       {"128x128", 8.3, 0.73, 10.5, 0.84},
+    {"wide_128x96", 4.8, 0.46, 4.3, 0.43},  {"wide_128x128", 6.6, 0.54, 5.6, 0.38},
+    {"wide_128x192", 6.5, 0.65, 8.2, 0.66},
+};
+
+const TileTimes& times_of(bool norm, const Tile& tile) {
+  const std::span<const TileTimes> all =
+      norm ? std::span<const TileTimes>(kNormTimes) : std::span<const TileTimes>(kGemmTimes);
+  const auto found = std::ranges::find(all, std::string_view(tile.name), &TileTimes::name);
+  ASSERT(found != all.end());
+  return *found;
+}
+
+double cost(const GpuTraits& traits, ProductKind kind, const ProductSize& shape,
+            const Tile& choice) {
+  const bool norm = kind == ProductKind::kNorm;
+  const GemmTile& tile = choice.tile;
   const double blocks = static_cast<double>(shape.outputs / tile.columns) *
                         ((shape.rows + tile.rows - 1) / tile.rows);
-  const double area = tile.rows * tile.columns;
-  const double rate = area <= 1024 ? 0.5 : area <= 4096 ? 1.0 : area <= 8192 ? 1.5 : 1.9;
-  const double rounds = std::max(1.0, blocks / traits.multiprocessors);
+  // A cluster's blocks must lie close together, so some multiprocessors stay without one.
+  const double rounds = blocks / (norm ? 0.85 : 1.0) / traits.multiprocessors;
+  // Few blocks end together. Where several share a multiprocessor, half a round is possible.
+  const bool alone = norm || 2 * tile.shared_bytes(norm) > traits.shared_max;
+  const double step = alone ? 1.0 : 0.5;
   const double whole =
-      rounds <= 4 ? static_cast<double>(static_cast<int64_t>(rounds + 0.99)) : rounds + 0.5;
-  return 1.5 + whole * (0.5 + area * shape.inputs / (rate * 1e6));
+      std::max(1.0, rounds <= 4 ? std::ceil(rounds / step) * step : rounds + step / 2);
+  const TileTimes& times = times_of(norm, choice);
+  const double steps = shape.inputs / 64.0;
+  // GELU's arithmetic is hidden behind another block's products, if there is one.
+  const double exposed = kind == ProductKind::kGelu && alone ? 0.8 : 0.0;
+  return times.first + steps * times.first_step +
+         (whole - 1) * (times.more + steps * times.more_step + exposed);
 }
 
 KernelPlan plan_product(const GpuTraits& traits, ProductKind kind, const ProductSize& shape) {
@@ -74,8 +128,8 @@ KernelPlan plan_product(const GpuTraits& traits, ProductKind kind, const Product
   const Tile* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   for (const Tile& tile : tiles) {
-    if (!fits(traits, norm, shape, tile.tile)) continue;
-    const double microseconds = cost(traits, shape, tile.tile);
+    if (!fits(traits, kind, shape, tile)) continue;
+    const double microseconds = cost(traits, kind, shape, tile);
     if (microseconds < least) {
       least = microseconds;
       best = &tile;
@@ -102,7 +156,7 @@ std::vector<KernelPlan> product_plans(const GpuTraits& traits, ProductKind kind,
   const std::span<const Tile> tiles =
       norm ? std::span<const Tile>(kNormTiles) : std::span<const Tile>(kGemmTiles);
   for (const Tile& tile : tiles) {
-    if (fits(traits, norm, shape, tile.tile)) plans.push_back(plan_tile(kind, shape, tile));
+    if (fits(traits, kind, shape, tile)) plans.push_back(plan_tile(kind, shape, tile));
   }
   return plans;
 }
@@ -144,7 +198,8 @@ BucketPlan plan_bucket(const GpuTraits& traits, const GpuShape& shape, uint32_t 
   plan.tokens = tokens;
   plan.tokens_per_warp = tokens <= 1024 ? 1 : 4;
   const uint32_t per_block = 8 * plan.tokens_per_warp;
-  plan.embed = {"embed", (tokens + per_block - 1) / per_block, 1, 256, 0, 1};
+  plan.token_blocks = (tokens + per_block - 1) / per_block;
+  plan.embed = {"embed", plan.token_blocks + std::max(1U, plan.token_blocks / 8), 1, 256, 0, 1};
   plan.qkv = plan_product(traits, ProductKind::kBias, {tokens, 3 * shape.hidden, shape.hidden});
   const uint32_t works = (tokens + 7) / 8 * shape.heads;
   plan.attention = {"attention_" + std::to_string(shape.head()),

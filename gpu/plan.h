@@ -44,6 +44,7 @@ std::vector<KernelPlan> product_plans(const GpuTraits& traits, ProductKind kind,
 struct BucketPlan {
   uint32_t tokens = 0;
   uint32_t tokens_per_warp = 1;  // of the embed kernel
+  uint32_t token_blocks = 1;     // of the embed kernel; the others copy
   KernelPlan embed, qkv, attention, attention_output, intermediate, output, finish;
   // The norm after a product whose kernel cannot do it; without a name where it does.
   KernelPlan attention_norm, output_norm;

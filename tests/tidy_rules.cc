@@ -43,6 +43,7 @@ const std::vector<Home> kHomes = {
     {std::regex(R"(uv\.h|uv/.*)"), "gateway/uv_loop.cc"},
     {std::regex(R"((.*/)?llhttp\.h)"), "base/http1.cc"},
     {std::regex(R"(openssl/.*)"), "base/tls.cc", "tests/tls_peer.cc"},
+    {std::regex(R"(cuda\.h)"), "gpu/cuda_api.h"},
     {std::regex(R"(simdjson\.h|simdjson/.*)"), "base/json.cc"},
     {std::regex(R"((.*/)?(blocking)?concurrentqueue\.h)"), "base/mailbox.h"},
     {std::regex(R"((spdlog|fmt)/.*)"), "base/log.cc"},
@@ -62,7 +63,7 @@ const std::vector<Door> kDoors = {
     {std::regex(R"(\b(steady|system|high_resolution)_clock\b|\bclock_gettime\b|\bgettimeofday\b)"
                 R"(|\buv_(hrtime|now)\b|\bstd::time\b|\btime\((nullptr|NULL|0)\)|\bstd::clock\b)"
                 R"(|\brdtsc)"),
-     {"gateway/uv_loop.cc"},
+     {"gateway/uv_loop.cc", "gpu/check/bench_device.h"},
      true,
      "reads a clock: time is told to code, by the loop"},
     {std::regex(R"(\bsleep_(for|until)\b|\b(u|nano)?sleep\(|\bclock_nanosleep\b)"),

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,17 +52,21 @@ inline double seconds_now() {
 class Numbers {
  public:
   explicit Numbers(uint64_t seed) : random_(seed) {}
+  // One number around zero.
   double next(double spread) {
     double sum = 0;
     for (int i = 0; i < 4; ++i) sum += static_cast<double>(random_.between(-10000, 10000)) * 1e-4;
     return sum * spread * 0.87;
   }
+  // An integer, both ends included.
   int64_t between(int64_t low, int64_t high) { return random_.between(low, high); }
+  // Many around zero.
   std::vector<HalfBits> halves(size_t count, double spread) {
     std::vector<HalfBits> values(count);
     for (HalfBits& value : values) value = half_of(static_cast<float>(next(spread)));
     return values;
   }
+  // Many around `middle`.
   std::vector<float> floats(size_t count, double middle, double spread) {
     std::vector<float> values(count);
     for (float& value : values) value = static_cast<float>(middle + next(spread));
@@ -72,13 +77,20 @@ class Numbers {
   Prng random_;
 };
 
-// A device, its driver and the kernels of this program.
+// A device with kernels, and a stream.
 struct Bench {
-  std::unique_ptr<CudaApi> api = must(open_cuda_driver());
-  std::unique_ptr<GpuDevice> device = must(GpuDevice::open(*api, 0, built_in_images()));
+  CudaApi* api;
+  std::unique_ptr<GpuDevice> device;
   CUstream stream = nullptr;
 
-  Bench() { must(cuda_result(*api, api->stream_create(&stream), "making a stream")); }
+  // Opens device 0. `driver` must outlive the bench.
+  Bench(CudaApi& driver, std::span<const GpuImage> images)
+      : api(&driver), device(must(GpuDevice::open(driver, 0, images))) {
+    must(cuda_result(*api, api->stream_create(&stream), "making a stream"));
+  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
+  ~Bench() { static_cast<void>(api->stream_destroy(stream)); }
 
   // A buffer on the device with these contents.
   template <typename T>
@@ -88,6 +100,7 @@ struct Bench {
                      "copying"));
     return to;
   }
+  // What a buffer holds.
   template <typename T>
   std::vector<T> download(const DeviceMemory& from, size_t count) {
     std::vector<T> to(count);
@@ -95,6 +108,7 @@ struct Bench {
                      "copying"));
     return to;
   }
+  // Runs a kernel.
   template <typename Params>
   void launch(const KernelPlan& plan, Params params) {
     CudaLaunch launch;
@@ -108,6 +122,7 @@ struct Bench {
     launch.parameters = &params;
     must(cuda_result(*api, api->launch(launch, stream), plan.kernel.c_str()));
   }
+  // Until all that was launched has run.
   void wait() { must(cuda_result(*api, api->stream_synchronize(stream), "running")); }
 
   // Microseconds of one launch among many in a graph.
@@ -154,6 +169,7 @@ double relative(const std::vector<T>& got, const std::vector<double>& wanted, si
 // Counts checks and says which failed.
 class Report {
  public:
+  // One check: fails if the error is greater, or not a number.
   void check(const std::string& name, double error, double error_max) {
     ++checks_;
     worst_ = std::max(worst_, error);
@@ -161,6 +177,7 @@ class Report {
     ++failures_;
     std::printf("FAILED %s: error %.3g, allowed %.3g\n", name.c_str(), error, error_max);
   }
+  // One that is true or false.
   void check(const std::string& name, bool good) { check(name, good ? 0 : INFINITY, 0); }
   int checks() const { return checks_; }
   int failures() const { return failures_; }
@@ -172,11 +189,17 @@ class Report {
   double worst_ = 0;
 };
 
-// The checks, one file each.
-void check_products(Bench& bench, Report& report, bool quick);
-void check_rows(Bench& bench, Report& report);
-void check_attention(Bench& bench, Report& report, bool quick);
-void check_outputs(Bench& bench, Report& report);
+// How much is checked: all sizes, fewer, or what an interpreter does in seconds.
+enum class Effort { kFull, kQuick, kTiny };
+
+// The products: every tile of every kernel.
+void check_products(Bench& bench, Report& report, Effort effort);
+// Embedding and layer norm.
+void check_rows(Bench& bench, Report& report, Effort effort);
+// Attention.
+void check_attention(Bench& bench, Report& report, Effort effort);
+// Pooling and the classifier's head.
+void check_outputs(Bench& bench, Report& report, Effort effort);
 // Prints what each kernel takes at many sizes.
 void time_kernels(Bench& bench);
 

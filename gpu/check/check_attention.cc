@@ -92,8 +92,13 @@ void check_batch(Bench& bench, Report& report, const std::vector<uint32_t>& leng
 
 }  // namespace
 
-void check_attention(Bench& bench, Report& report, bool quick) {
+void check_attention(Bench& bench, Report& report, Effort effort) {
   for (const uint32_t head : {32U, 64U}) {
+    if (effort == Effort::kTiny) {
+      for (const uint32_t length : {1U, 17U, 65U}) check_batch(bench, report, {length}, 2, head);
+      check_batch(bench, report, {130, 64, 32, 1}, 2, head);
+      continue;
+    }
     for (const uint32_t length : {1U, 2U, 15U, 16U, 17U, 63U, 64U, 65U, 128U, 512U}) {
       check_batch(bench, report, {length}, 12, head);
     }
@@ -102,7 +107,7 @@ void check_attention(Bench& bench, Report& report, bool quick) {
     for (const size_t texts : {size_t{7}, size_t{64}}) {
       std::vector<uint32_t> lengths(texts);
       for (uint32_t& length : lengths) length = static_cast<uint32_t>(numbers.between(1, 150));
-      if (!quick || texts < 64) check_batch(bench, report, lengths, 12, head);
+      if (effort == Effort::kFull || texts < 64) check_batch(bench, report, lengths, 12, head);
     }
   }
 }

@@ -125,18 +125,25 @@ void check_tile(Bench& bench, Report& report, const Case& c, const KernelPlan& p
 
 }  // namespace
 
-void check_products(Bench& bench, Report& report, bool quick) {
+void check_products(Bench& bench, Report& report, Effort effort) {
   struct Size {
     uint32_t outputs, inputs;
   };
   std::vector<Size> sizes = {{1152, 384}, {384, 1536}, {768, 768}, {512, 128}};
-  if (!quick) sizes.insert(sizes.end(), {{1536, 384}, {384, 384}, {1024, 1024}, {256, 64}});
+  std::vector<uint32_t> row_counts = {1, 31, 63, 64, 65, 128, 129, 512, 513};
+  if (effort == Effort::kFull) {
+    sizes.insert(sizes.end(), {{1536, 384}, {384, 384}, {1024, 1024}, {256, 64}});
+  }
+  if (effort == Effort::kTiny) {
+    sizes = {{192, 128}, {128, 256}};
+    row_counts = {1, 65, 129};
+  }
   for (const Size& size : sizes) {
     const Case c = make_case(bench, size.outputs, size.inputs);
     for (const ProductKind kind :
          {ProductKind::kBias, ProductKind::kGelu, ProductKind::kResidual, ProductKind::kNorm}) {
       const std::vector<double> wanted = wanted_of(c, kind);
-      for (const uint32_t rows : {1U, 31U, 63U, 64U, 65U, 128U, 129U, 512U, 513U}) {
+      for (const uint32_t rows : row_counts) {
         // The grid is the bucket's, larger than the batch.
         const ProductSize bucket = {std::min(rows + 70, kRowsAllocated), size.outputs, size.inputs};
         for (const KernelPlan& plan : product_plans(bench.device->traits(), kind, bucket)) {

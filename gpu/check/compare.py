@@ -36,7 +36,7 @@ def make_encoder(shape, folder=None):
 
 
 def spread_out(model):
-    """Gives the random parameters the spread of trained ones; at the start all norms are 1 and 0."""
+    """Gives the random parameters a trained one's spread; at the start all norms are 1 and 0."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "LayerNorm.weight" in name:

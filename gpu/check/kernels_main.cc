@@ -15,12 +15,14 @@ int main(int argc, char** argv) {
     quick = quick || std::strcmp(argv[i], "quick") == 0;
     time = time || std::strcmp(argv[i], "time") == 0;
   }
-  Bench bench;
+  const std::unique_ptr<sluice::CudaApi> driver = must(sluice::open_cuda_driver());
+  Bench bench(*driver, sluice::built_in_images());
+  const Effort effort = quick ? Effort::kQuick : Effort::kFull;
   Report report;
-  check_rows(bench, report);
-  check_attention(bench, report, quick);
-  check_outputs(bench, report);
-  check_products(bench, report, quick);
+  check_rows(bench, report, effort);
+  check_attention(bench, report, effort);
+  check_outputs(bench, report, effort);
+  check_products(bench, report, effort);
   std::printf("kernels: %d checks, %d failed\n", report.checks(), report.failures());
   if (time) time_kernels(bench);
   return report.failures() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
