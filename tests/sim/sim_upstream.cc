@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/sim/sim_upstream.h"
 
+#include <algorithm>
+
 #include "base/http1.h"
 #include "base/http1_head.h"
 
@@ -99,6 +101,11 @@ void SimUpstream::go_down() {
 }
 
 void SimUpstream::come_up() { down_ = false; }
+
+size_t SimUpstream::connections_open() const {
+  return static_cast<size_t>(std::count_if(connections_.begin(), connections_.end(),
+                                           [](const auto& one) { return !one.second->closed; }));
+}
 
 void SimUpstream::accept(std::unique_ptr<SimSocket> socket) {
   auto made = std::make_shared<Connection>();

@@ -76,7 +76,8 @@ class SimUpstream {
   void come_up();
 
   uint64_t connections() const { return connections_made_; }
-  size_t connections_open() const { return connections_.size(); }
+  // Those that neither end has closed.
+  size_t connections_open() const;
   uint64_t requests() const { return requests_; }
   // What a client of HTTP must not do: bad requests, or one before the last is answered.
   const std::vector<std::string>& violations() const { return violations_; }
