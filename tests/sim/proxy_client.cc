@@ -2,6 +2,7 @@
 #include "tests/sim/proxy_client.h"
 
 #include <charconv>
+#include <cstdio>
 #include <utility>
 
 #include "base/base64.h"
@@ -97,6 +98,9 @@ void ProxyClient::connect() {
   socket_->on_end = socket_->on_reset = [this, mine] {
     if (mine == connection_) on_closed();
   };
+  Prng& prng = world_.sim->prng();
+  if (prng.chance(world_.plan->slow_reader))
+    socket_->read_slowly(static_cast<size_t>(prng.between(500, 5000)), milliseconds(1));
   next();
 }
 
@@ -149,8 +153,21 @@ std::string ProxyClient::ask() {
 std::string ProxyClient::ask_chat(const std::string& headers, const std::string& serial) {
   waiting_->chat = true;
   waiting_->texts = {waiting_->tag.text(serial)};
-  return post_text("/v1/chat/completions", headers,
-                   R"({"stream":true,"messages":")" + waiting_->texts[0] + "\"}");
+  Prng& prng = world_.sim->prng();
+  const std::string padding(prng.chance(0.2) ? 50'000 : 0, ' ');
+  const std::string body =
+      R"({"stream":true,)" + padding + R"("messages":")" + waiting_->texts[0] + "\"}";
+  if (prng.chance(0.7)) return post_text("/v1/chat/completions", headers, body);
+  std::string text =
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\nTransfer-Encoding: chunked\r\n" +
+      headers + "\r\n";
+  for (size_t at = 0; at < body.size(); at += 4096) {
+    const std::string piece = body.substr(at, 4096);
+    char size[20];
+    std::snprintf(size, sizeof size, "%zx\r\n", piece.size());
+    text += size + piece + "\r\n";
+  }
+  return text + "0\r\n\r\n";
 }
 
 std::string ProxyClient::ask_vectors(std::string headers, const std::string& serial) {
@@ -228,6 +245,7 @@ void ProxyClient::judge(const Asked& asked, const WireAnswer& answer) {
     std::string whole;
     for (const std::string& piece : chat_pieces(asked.texts[0])) whole += piece;
     if (answer.body != whole) violation("a stream that is not its own");
+    ++summary.chats;
     ++summary.answered;
   } else if (status == 200) {
     if (asked.poisoned) violation("200 for a poisonous text");

@@ -19,6 +19,7 @@ void check(const ProxyPlan& plan, const ProxySummary& summary) {
 
 TEST_CASE("in front of an endpoint that fails in every way, every request gets its own answer") {
   uint64_t answered = 0;
+  uint64_t chats = 0;
   uint64_t poisoned = 0;
   uint64_t failed = 0;
   uint64_t calls = 0;
@@ -28,15 +29,17 @@ TEST_CASE("in front of an endpoint that fails in every way, every request gets i
     const ProxySummary summary = run(plan);
     check(plan, summary);
     answered += summary.answered;
+    chats += summary.chats;
     poisoned += summary.poisoned;
     failed += summary.failed;
     calls += summary.calls;
     items += summary.items;
   }
-  MESSAGE(answered << " answered, " << poisoned << " poisoned, " << failed << " failed, " << calls
-                   << " calls of " << items << " items");
+  MESSAGE(answered << " answered, " << chats << " chats, " << poisoned << " poisoned, " << failed
+                   << " failed, " << calls << " calls of " << items << " items");
   // The faults must not be so bad that nothing is tested, nor so rare.
   CHECK(answered > kSeeds * 10);
+  CHECK(chats > kSeeds);
   CHECK(poisoned > 10);
   CHECK(failed > kSeeds);
   CHECK(items > calls * 2);

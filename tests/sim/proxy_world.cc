@@ -59,6 +59,7 @@ ProxyPlan ProxyPlan::draw(uint64_t seed) {
   plan.poison = maybe(0.1);
   plan.leave = maybe(0.3);
   plan.deadline = maybe(0.3);
+  plan.slow_reader = maybe(0.3);
   plan.faults.latency_max = microseconds(prng.between(1, 500));
   plan.faults.one_byte = maybe(0.02);
   plan.faults.split = maybe(0.4);

@@ -31,6 +31,7 @@ struct ProxyPlan {
   double poison = 0;     // a request has a text that the endpoint refuses
   double leave = 0;      // a client leaves at a random moment
   double deadline = 0;   // a request has a short deadline
+  double slow_reader = 0;
   Config config;
   SimEndpoint::Options endpoint;
   SimUpstream::Faults upstream;
@@ -41,6 +42,7 @@ struct ProxyPlan {
 struct ProxySummary {
   uint64_t trace_hash = 0;
   uint64_t answered = 0;  // with 200 and the right vectors or stream
+  uint64_t chats = 0;     // of these, streams
   uint64_t poisoned = 0;  // with the endpoint's own 422
   uint64_t failed = 0;    // with 5xx or 429, or a stream that broke
   uint64_t left = 0;      // by the client

@@ -2,6 +2,7 @@
 #include "tests/sim/sim_endpoint.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "backends/engine_echo.h"
@@ -205,11 +206,11 @@ std::string SimEndpoint::body_of(const Call& call) {
 }
 
 void SimEndpoint::take_chat(const SimRequest& request, const SimReply& reply) {
-  if (!chats_.insert(request.body).second) violation_("a chat was sent twice: " + request.body);
   const Slice body = Slice::copy_of(request.body);
   const Result<JsonView> root = parse_json(body);
   if (!root.ok()) return violation_("a chat that is no JSON: " + request.body);
   const std::string tag = root.value().member("messages")->text();
+  if (!chats_.insert(tag).second) violation_("a chat was sent twice: " + tag);
   if (!tag.starts_with(std::string(request.find("authorization").value_or("")) + "|"))
     violation_("a chat with somebody else's credentials: " + tag);
   if (!reply.open()) return;

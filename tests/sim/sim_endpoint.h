@@ -82,7 +82,7 @@ class SimEndpoint {
   uint64_t tokens_ = 0;
   std::map<uint64_t, SimReply> running_;       // by serial of the request
   std::map<std::string, Instant> not_before_;  // by item: when Retry-After lets it come again
-  std::set<std::string> chats_;                // bodies that have arrived
+  std::set<std::string> chats_;                // what they were about
   SimUpstream upstream_;
 };
 
