@@ -255,7 +255,7 @@ void ProxyClient::judge(const Asked& asked, const WireAnswer& answer) {
     if (!asked.poisoned || answer.body != R"({"error":"poison"})")
       violation("422 for somebody who is not at fault");
     ++summary.poisoned;
-  } else if (status == 504 && asked.deadline) {
+  } else if ((status == 504 && asked.deadline) || (status == 413 && world_.plan->tight)) {
     ++summary.failed;
   } else if (status == 429 || status == 500 || (status >= 502 && status <= 504)) {
     if (!world_.plan->faulty())

@@ -40,8 +40,10 @@ bool ProxyPlan::faulty() const {
   const SimEndpoint::Faults& e = endpoint.faults;
   const SimUpstream::Faults& u = upstream;
   return e.busy + e.throttled + e.broken + e.miscounted + e.misplaced + e.truncated + e.surplus +
-             e.twice + e.chat_cut + u.refuse + u.ignore + u.reset_before + u.cut + u.close_after >
-         0;
+                 e.twice + e.chat_cut + u.refuse + u.ignore + u.reset_before + u.cut +
+                 u.close_after >
+             0 ||
+         tight;
 }
 
 // Each seed switches a random part of the faults on and draws how bad they are.
@@ -101,6 +103,12 @@ ProxyPlan ProxyPlan::draw(uint64_t seed) {
   plan.endpoint.b = microseconds(prng.between(0, 200));
   plan.endpoint.slots = static_cast<uint32_t>(upstream.slots);
   plan.endpoint.items_max = model.batch.items_max;
+  plan.tight = prng.chance(0.1);
+  if (plan.tight) {
+    model.queue.items_max = static_cast<uint64_t>(prng.between(1, 30));
+    plan.config.limits.bytes_held_max = static_cast<uint64_t>(prng.between(8, 64)) * 1024;
+    model.queue.bytes_max = plan.config.limits.bytes_held_max;
+  }
   finish_config(plan.config);
   return plan;
 }

@@ -32,6 +32,7 @@ struct ProxyPlan {
   double leave = 0;      // a client leaves at a random moment
   double deadline = 0;   // a request has a short deadline
   double slow_reader = 0;
+  bool tight = false;  // little may wait or be held, so that requests are refused
   Config config;
   SimEndpoint::Options endpoint;
   SimUpstream::Faults upstream;
