@@ -173,7 +173,7 @@ std::string ProxyClient::ask_chat(const std::string& headers, const std::string&
 std::string ProxyClient::ask_vectors(std::string headers, const std::string& serial) {
   Prng& prng = world_.sim->prng();
   const ProxyPlan& plan = *world_.plan;
-  Asked& asked = *waiting_;
+  ProxyAsked& asked = *waiting_;
   std::string fields;
   if (!plan.tei) {
     asked.tag.model = prng.chance(0.7) ? "m" : "n";
@@ -214,7 +214,7 @@ void ProxyClient::on_bytes(std::string_view bytes) {
   std::optional<WireAnswer> answer = take_answer(received_);
   if (!answer) return;
   if (!waiting_) return violation("an answer nobody asked for: " + answer->head);
-  const Asked asked = *std::exchange(waiting_, std::nullopt);
+  const ProxyAsked asked = *std::exchange(waiting_, std::nullopt);
   judge(asked, *answer);
   if (!received_.empty()) violation("bytes after an answer");
   if (!answer->closes) next();
@@ -238,7 +238,7 @@ void ProxyClient::on_closed() {
   world_.sim->after(world_.sim->some(milliseconds(1)), [this] { connect(); });
 }
 
-void ProxyClient::judge(const Asked& asked, const WireAnswer& answer) {
+void ProxyClient::judge(const ProxyAsked& asked, const WireAnswer& answer) {
   ProxySummary& summary = *world_.summary;
   const int status = answer.status;
   if (status == 200 && asked.chat) {
@@ -268,7 +268,7 @@ void ProxyClient::judge(const Asked& asked, const WireAnswer& answer) {
   }
 }
 
-void ProxyClient::judge_vectors(const Asked& asked, const std::string& body) {
+void ProxyClient::judge_vectors(const ProxyAsked& asked, const std::string& body) {
   const Slice slice = Slice::copy_of(body);
   const Result<JsonView> json = parse_json(slice);
   if (!json.ok()) return violation("an answer that is no JSON: " + body);

@@ -30,6 +30,16 @@ std::optional<WireAnswer> take_answer(std::string& received, std::string* partia
 // A POST with a body; `headers` are whole lines.
 std::string post_text(std::string_view path, std::string_view headers, std::string_view body);
 
+// What a ProxyClient waits for.
+struct ProxyAsked {
+  bool chat = false;
+  bool base64 = false;
+  bool deadline = false;
+  bool poisoned = false;
+  Tag tag;
+  std::vector<std::string> texts;
+};
+
 class ProxyClient {
  public:
   // Where it connects and what it counts in.
@@ -45,15 +55,6 @@ class ProxyClient {
   bool finished() const { return finished_; }
 
  private:
-  // What is waited for.
-  struct Asked {
-    bool chat = false;
-    bool base64 = false;
-    bool deadline = false;
-    bool poisoned = false;
-    Tag tag;
-    std::vector<std::string> texts;
-  };
   void connect();
   void next();
   void leave();
@@ -62,8 +63,8 @@ class ProxyClient {
   std::string ask_vectors(std::string headers, const std::string& serial);
   void on_bytes(std::string_view bytes);
   void on_closed();
-  void judge(const Asked& asked, const WireAnswer& answer);
-  void judge_vectors(const Asked& asked, const std::string& body);
+  void judge(const ProxyAsked& asked, const WireAnswer& answer);
+  void judge_vectors(const ProxyAsked& asked, const std::string& body);
   void violation(const std::string& what);
 
   const World world_;
@@ -74,7 +75,7 @@ class ProxyClient {
   std::unique_ptr<SimSocket> socket_;
   uint64_t connection_ = 0;  // so that events of an old one are ignored
   std::string received_;
-  std::optional<Asked> waiting_;
+  std::optional<ProxyAsked> waiting_;
 };
 
 }  // namespace sluice::sim

@@ -55,7 +55,7 @@ TEST_CASE("in front of an endpoint, the same seed gives the same trace, another 
 
 TEST_CASE("in front of an endpoint, one I/O loop and four hold the same") {
   for (uint64_t seed = 2000; seed < 2025; ++seed) {
-    for (const size_t io_loops : {1, 4}) {
+    for (const size_t io_loops : {size_t{1}, size_t{4}}) {
       ProxyPlan plan = ProxyPlan::draw(seed);
       plan.io_loops = io_loops;
       check(plan, run(plan));
