@@ -62,6 +62,13 @@ Command read_doctor(const DoctorFlags& flags) {
       if (line.find_first_not_of(" \t\r") != std::string::npos) options.samples.push_back(line);
     }
   }
+  if (!flags.path.empty() && flags.path.front() != '/')
+    return wrong("--path must begin with \"/\"");
+  const bool built_in =
+      flags.dialect == "openai" || flags.dialect == "tei" || flags.dialect == "cohere";
+  if (!built_in && options.samples.size() < 2)
+    return wrong("doctor needs --sample FILE with two request bodies or more for the dialect " +
+                 flags.dialect);
   options.model = flags.model.empty() ? "default" : flags.model;
   options.path = flags.path;
   options.headers = flags.headers;
