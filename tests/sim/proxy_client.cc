@@ -134,6 +134,7 @@ std::string ProxyClient::ask() {
   Prng& prng = world_.sim->prng();
   const ProxyPlan& plan = *world_.plan;
   waiting_.emplace();
+  waiting_->sent = world_.sim->now();
   Tag& tag = waiting_->tag;
   std::string headers;
   const int64_t person = prng.between(0, static_cast<int64_t>(plan.people));
@@ -241,6 +242,8 @@ void ProxyClient::on_closed() {
 void ProxyClient::judge(const ProxyAsked& asked, const WireAnswer& answer) {
   ProxySummary& summary = *world_.summary;
   const int status = answer.status;
+  // What is passed on waits for nothing but connections.
+  if (asked.chat && world_.sim->now() - asked.sent > seconds(60)) violation("a chat that hung");
   if (status == 200 && asked.chat) {
     std::string whole;
     for (const std::string& piece : chat_pieces(asked.texts[0])) whole += piece;

@@ -36,6 +36,7 @@ struct ProxyAsked {
   bool base64 = false;
   bool deadline = false;
   bool poisoned = false;
+  Instant sent;
   Tag tag;
   std::vector<std::string> texts;
 };

@@ -191,6 +191,12 @@ std::string SimEndpoint::body_of(const Call& call) {
                                         R"(,"embedding":)" + vector + "}"
                                   : vector);
   }
+  if (misplaced && world_.prng().chance(0.5)) {
+    entries.assign(1, R"({"object":"embedding","index":0,"embedding":[1,2,3]})");
+    for (size_t i = 0; i < call.items.size(); ++i)
+      entries.push_back(R"({"object":"embedding","index":)" + std::to_string(i) +
+                        R"(,"embedding":[3,2,1]})");
+  }
   // Where entries name their places, any order is right.
   for (size_t i = 1; call.openai && i < entries.size(); ++i)
     std::swap(entries[i],
