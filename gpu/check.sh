@@ -45,7 +45,8 @@ wait
 g++ -c -I"$work" -Wa,-I"$work" gpu/images.S -o "$work/images_data.o" || exit 1
 common="$work/error.o $work/images_data.o"
 for source in gpu/*.cc; do common="$common $work/$(basename "$source" .cc).o"; done
-checks="$work/check_products.o $work/check_rows.o $work/check_attention.o $work/check_outputs.o"
+checks=
+for source in gpu/check/check_*.cc; do checks="$checks $work/$(basename "$source" .cc).o"; done
 # shellcheck disable=SC2086
 g++ -o "$work/kernels" "$work/kernels_main.o" "$work/time_kernels.o" $checks $common \
   -ldl -pthread &&

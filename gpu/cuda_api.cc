@@ -55,7 +55,7 @@ namespace {
   DO(cuGetErrorName)
 
 struct Table {
-#define SLUICE_MEMBER(NAME) decltype(&::NAME) NAME = nullptr;
+#define SLUICE_MEMBER(NAME) decltype(&::NAME) NAME = nullptr;  // NOLINT(*-macro-parentheses)
   SLUICE_DRIVER_CALLS(SLUICE_MEMBER)
 #undef SLUICE_MEMBER
 };
@@ -221,11 +221,17 @@ CUresult Driver::launch(const CudaLaunch& launch, CUstream stream) {
 #define SLUICE_TEXT(NAME) SLUICE_TEXT_OF(NAME)
 #define SLUICE_TEXT_OF(NAME) #NAME
 
+// Finds one call; returns its name if the library has it not, else what was missing before.
+template <typename Function>
+const char* find(void* library, Function& function, const char* name, const char* missing) {
+  function = reinterpret_cast<Function>(::dlsym(library, name));
+  return function != nullptr ? missing : name;
+}
+
+// Returns the name of a call that is missing, or null.
 const char* fill(void* library, Table& table) {
   const char* missing = nullptr;
-#define SLUICE_FIND(NAME)                                                                 \
-  table.NAME = reinterpret_cast<decltype(table.NAME)>(dlsym(library, SLUICE_TEXT(NAME))); \
-  if (table.NAME == nullptr) missing = SLUICE_TEXT(NAME);
+#define SLUICE_FIND(NAME) missing = find(library, table.NAME, SLUICE_TEXT(NAME), missing);
   SLUICE_DRIVER_CALLS(SLUICE_FIND)
 #undef SLUICE_FIND
   return missing;

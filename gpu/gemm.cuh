@@ -34,9 +34,12 @@ __device__ __forceinline__ float gelu(float value) {
   return fmaf(half, p * v, half);
 }
 
+// What is done to x before the product.
+enum class Prologue { kNone, kNorm };
+
 // T is a type with a constexpr GemmTile `kTile`. `kWide` uses the products of whole groups of four
 // warps that only sm_90a has.
-template <typename T, Epilogue kEpilogue, bool kWide = false>
+template <typename T, Epilogue kEpilogue, bool kWide = false, Prologue kPrologue = Prologue::kNone>
 class GemmBlock {
  public:
   static constexpr GemmTile kTile = T::kTile;
@@ -86,6 +89,7 @@ class GemmBlock {
       copies_wait<0>();
       return;
     }
+    if constexpr (kNormed) normalise_x();
     for (int step = 0; step < steps_; ++step) {
       copies_wait<kStages - 2>();
       if constexpr (kWide) fence_async();
@@ -104,6 +108,7 @@ class GemmBlock {
   }
 
  private:
+  static constexpr bool kNormed = kPrologue == Prologue::kNorm;
   static constexpr bool kNorm = kEpilogue == Epilogue::kNorm;
   static constexpr bool kAddsResidual = kNorm || kEpilogue == Epilogue::kResidual;
   static constexpr int kRows = kTile.rows, kColumns = kTile.columns, kDepth = kTile.depth;
@@ -115,6 +120,7 @@ class GemmBlock {
   static constexpr int kStageBytes = kTile.stage_bytes();
   static constexpr int kConstantsAt = kStages * kStageBytes;
   static constexpr int kStatisticsAt = kConstantsAt + 3 * kColumns * 4;
+  static constexpr int kNormedAt = kConstantsAt + 3 * kColumns * 4;  // where norm has statistics
   // The residual's rows, later the result's, in the memory of one stage or two; padded where that
   // fits.
   static constexpr int kTileSlots = kRows * 2 * kColumns <= kStageBytes ? 1 : 2;
@@ -141,9 +147,80 @@ class GemmBlock {
         constants()[2 * kColumns + i] = params_.shift[first_column_ + i];
       }
     }
+    if constexpr (kNormed) {
+      float* scale = reinterpret_cast<float*>(shared_ + kNormedAt);
+      for (int i = thread_; i < static_cast<int>(params_.inputs); i += kThreads) {
+        scale[i] = params_.x_scale[i];
+        scale[kNormedInputsMax + i] = params_.x_shift[i];
+      }
+    }
   }
 
   // A thread copies the same part of every kRowsAtOnce-th row, so that addresses are sums.
+  // All of x is on its way; as many threads as a part has 16 bytes share a row.
+  __device__ void normalise_x() {
+    static_assert(!kNormed || (kThreads / 8 == kRows &&
+                               (kStages - 1) * kDepth * 64 >= static_cast<int>(kNormedInputsMax)));
+    constexpr int kSlabs = kNormedInputsMax / 64;
+    copies_wait<0>();
+    __syncthreads();
+    float values[kSlabs][8] = {};
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kSlabs; ++i) {
+      if (i >= steps_ * kDepth) break;
+      const uint4 bits = *x_part(i);
+      const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const float2 pair = unpack(words[j]);
+        values[i][2 * j] = pair.x;
+        values[i][2 * j + 1] = pair.y;
+        sum += pair.x + pair.y;
+      }
+    }
+    const auto width = static_cast<float>(params_.inputs);
+    const float mean = row_sum(sum) / width;
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < kSlabs; ++i) {
+      if (i >= steps_ * kDepth) break;
+#pragma unroll
+      for (const float value : values[i]) squares += (value - mean) * (value - mean);
+    }
+    const float factor = rsqrtf(row_sum(squares) / width + params_.epsilon);
+    const float* scale = reinterpret_cast<const float*>(shared_ + kNormedAt) + thread_ % 8 * 8;
+    const float* shift = scale + kNormedInputsMax;
+    const int row = first_row_ + thread_ / 8;
+    HalfBits* out = params_.x_out + static_cast<size_t>(row) * params_.inputs + thread_ % 8 * 8;
+#pragma unroll
+    for (int i = 0; i < kSlabs; ++i) {
+      if (i >= steps_ * kDepth) break;
+      uint32_t words[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int at = i * 64 + 2 * j;
+        words[j] = pack((values[i][2 * j] - mean) * factor * scale[at] + shift[at],
+                        (values[i][2 * j + 1] - mean) * factor * scale[at + 1] + shift[at + 1]);
+      }
+      *x_part(i) = {words[0], words[1], words[2], words[3]};
+      // Each column of blocks computes the same; the first keeps it, for the residual.
+      if (blockIdx.x == 0 && row < tokens_) {
+        *reinterpret_cast<uint4*>(out + i * 64) = {words[0], words[1], words[2], words[3]};
+      }
+    }
+  }
+  // This thread's sixteen bytes of slab `slab` of x.
+  __device__ uint4* x_part(int slab) const {
+    return reinterpret_cast<uint4*>(shared_ + slab / kDepth * kStageBytes +
+                                    slab % kDepth * kRows * 128 + (copy_to_ - base_));
+  }
+  // Over the eight threads of a row.
+  __device__ static float row_sum(float value) {
+    value = quad_sum(value);
+    return value + __shfl_xor_sync(0xffffffffU, value, 4);
+  }
+
   template <int kTileRows>
   __device__ void load_rows(const HalfBits* from, uint32_t to) const {
 #pragma unroll

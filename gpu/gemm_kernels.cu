@@ -43,3 +43,28 @@ __device__ __forceinline__ void gemm(const GemmParams& params) {
   SLUICE_GEMM(residual, kResidual, ROWS, COLUMNS, (ROWS == 128 && COLUMNS < 128 ? 2 : 1))
 
 SLUICE_GEMM_TILES(SLUICE_GEMM_KERNELS)
+
+#define SLUICE_NORMED(NAME, EPILOGUE, ROWS, COLUMNS)                                            \
+  extern "C" __global__ void __launch_bounds__(                                                 \
+      sluice::device::Normed##ROWS##x##COLUMNS::kTile.threads())                                \
+      gemm_##NAME##_normed_##ROWS##x##COLUMNS(                                                  \
+          const __grid_constant__ sluice::GemmParams params) {                                  \
+    using Tile = sluice::device::Normed##ROWS##x##COLUMNS;                                      \
+    if constexpr (Tile::kShared <= sluice::device::kSharedMax) {                                \
+      sluice::device::GemmBlock<Tile, sluice::device::Epilogue::EPILOGUE, false,                \
+                                sluice::device::Prologue::kNorm>(params,                        \
+                                                                 sluice::device::gemm_shared)   \
+          .run();                                                                               \
+    }                                                                                           \
+  }
+#define SLUICE_NORMED_KERNELS(ROWS, COLUMNS, DEPTH, STAGES, M, N, K)           \
+  namespace sluice::device {                                                   \
+  struct Normed##ROWS##x##COLUMNS {                                            \
+    static constexpr GemmTile kTile = {ROWS, COLUMNS, DEPTH, STAGES, M, N, K}; \
+    static constexpr uint32_t kShared = kTile.normed_shared_bytes();           \
+  };                                                                           \
+  }                                                                            \
+  SLUICE_NORMED(bias, kBias, ROWS, COLUMNS)                                    \
+  SLUICE_NORMED(gelu, kGelu, ROWS, COLUMNS)
+
+SLUICE_NORMED_TILES(SLUICE_NORMED_KERNELS)

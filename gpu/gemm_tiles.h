@@ -28,7 +28,14 @@ struct GemmTile {
   constexpr uint32_t shared_bytes(bool norm) const {
     return stages * stage_bytes() + 3 * columns * 4 + (norm ? statistics_bytes() : 0);
   }
+  // The same with scale and shift of x.
+  constexpr uint32_t normed_shared_bytes() const { return shared_bytes(false) + 2 * 384 * 4; }
 };
+
+// The tiles of kernels named gemm_{bias,gelu}_normed_RxC normalise their rows of x before they use
+// them, so all inputs of those rows are in shared memory at once.
+inline constexpr uint32_t kNormedInputsMax = 384;
+#define SLUICE_NORMED_TILES(DO) DO(32, 32, 2, 4, 2, 1, 4)
 
 // A cluster has at most this many blocks on every GPU that has clusters.
 inline constexpr uint32_t kClusterMax = 8;

@@ -59,9 +59,12 @@ Result<Done> GpuGraphs::allocate(uint32_t tokens_max, uint32_t texts_max) {
   places_.ticket = 0;
   places_.copy = kAlign;
   places_.hidden = places_.copy + align(layout_.bytes);
+  // Sums that are normalised where they are used; only small batches have them.
   // Queries, keys and values, with the context behind them; then, when both are done with, the
   // intermediate values in the same memory, so that more of it stays in the cache.
-  places_.wide = places_.hidden + align(rows * hidden * sizeof(HalfBits));
+  places_.sums = places_.hidden + align(rows * hidden * sizeof(HalfBits));
+  places_.wide =
+      places_.sums + align(std::min<size_t>(rows, kFewTokens) * hidden * sizeof(HalfBits));
   places_.context = places_.wide + align(rows * 3 * hidden * sizeof(HalfBits));
   const size_t attention = places_.context + align(rows * hidden * sizeof(HalfBits));
   places_.bytes =
@@ -125,11 +128,19 @@ Result<Done> GpuGraphs::record(const BucketPlan& plan) {
   embed.hidden = shape_.hidden;
   embed.epsilon = shape_.epsilon;
   Result<Done> done = launch_with(plan.embed, embed);
-  for (const LayerPlace& layer : at.layers) {
-    if (!done.ok()) return done;
-    done = record_layer(plan, layer);
+  if (plan.normed) {
+    if (done.ok()) done = record_few(plan);
+  } else {
+    for (const LayerPlace& layer : at.layers) {
+      if (done.ok()) done = record_layer(plan, layer);
+    }
   }
   if (!done.ok()) return done;
+  return record_output(plan);
+}
+
+Result<Done> GpuGraphs::record_output(const BucketPlan& plan) {
+  const WeightPlaces& at = weights_.places();
   OutputParams output;
   output.header = arena_.as<const BatchHeader>(places_.copy);
   output.starts = arena_.as<const uint32_t>(places_.copy + layout_.starts);
@@ -158,19 +169,11 @@ Result<Done> GpuGraphs::record_layer(const BucketPlan& plan, const LayerPlace& l
   Result<Done> done = record_product(plan.qkv, {}, layer.qkv, nullptr, qkv);
   if (!done.ok()) return done;
 
-  AttentionParams attention;
-  attention.header = arena_.as<const BatchHeader>(places_.copy);
-  attention.tiles = arena_.as<const BatchTile>(places_.copy + layout_.tiles);
-  attention.qkv = qkv.out;
-  attention.out = arena_.as<HalfBits>(places_.context);
-  attention.heads = shape_.heads;
-  attention.scale_log2 =
-      std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(shape_.head()));
-  done = launch_with(plan.attention, attention);
+  done = record_attention(plan);
   if (!done.ok()) return done;
 
   GemmParams output = qkv;
-  output.x = attention.out;
+  output.x = arena_.as<const HalfBits>(places_.context);
   output.residual = qkv.x;
   output.out = arena_.as<HalfBits>(places_.hidden);
   output.outputs = hidden;
@@ -188,6 +191,75 @@ Result<Done> GpuGraphs::record_layer(const BucketPlan& plan, const LayerPlace& l
   return record_product(plan.output, plan.output_norm, layer.output, &layer.output_norm, output);
 }
 
+Result<Done> GpuGraphs::record_attention(const BucketPlan& plan) {
+  AttentionParams attention;
+  attention.header = arena_.as<const BatchHeader>(places_.copy);
+  attention.tiles = arena_.as<const BatchTile>(places_.copy + layout_.tiles);
+  attention.qkv = arena_.as<const HalfBits>(places_.wide);
+  attention.out = arena_.as<HalfBits>(places_.context);
+  attention.heads = shape_.heads;
+  attention.scale_log2 =
+      std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(shape_.head()));
+  return launch_with(plan.attention, attention);
+}
+
+// All layers for few tokens: what a norm would make is left as sums, and normalised, and kept for
+// the residual, by the product that follows.
+Result<Done> GpuGraphs::record_few(const BucketPlan& plan) {
+  const std::vector<LayerPlace>& layers = weights_.places().layers;
+  auto* hidden = arena_.as<HalfBits>(places_.hidden);
+  auto* sums = arena_.as<HalfBits>(places_.sums);
+  auto* wide = arena_.as<HalfBits>(places_.wide);
+  const auto product = [&](const KernelPlan& kernel, const LinearPlace& linear, const HalfBits* x,
+                           uint32_t inputs, HalfBits* out, uint32_t outputs,
+                           const NormPlace* before) {
+    GemmParams params;
+    params.x = x;
+    params.inputs = inputs;
+    params.out = out;
+    params.outputs = outputs;
+    params.residual = hidden;
+    if (before != nullptr) {
+      params.x_scale = weights_.at<float>(before->scale);
+      params.x_shift = weights_.at<float>(before->shift);
+      params.x_out = hidden;
+    }
+    return record_product(kernel, {}, linear, nullptr, params);
+  };
+  const uint32_t width = shape_.hidden;
+  const NormPlace* before = nullptr;
+  Result<Done> done = Done{};
+  for (const LayerPlace& layer : layers) {
+    done = product(before == nullptr ? plan.qkv : plan.later_qkv, layer.qkv,
+                   before == nullptr ? hidden : sums, width, wide, 3 * width, before);
+    if (done.ok()) done = record_attention(plan);
+    if (!done.ok()) return done;
+    done = product(plan.attention_output, layer.attention_output,
+                   arena_.as<HalfBits>(places_.context), width, sums, width, nullptr);
+    if (!done.ok()) return done;
+    done = product(plan.intermediate, layer.intermediate, sums, width, wide, shape_.intermediate,
+                   &layer.attention_norm);
+    if (!done.ok()) return done;
+    done = product(plan.output, layer.output, wide, shape_.intermediate, sums, width, nullptr);
+    if (!done.ok()) return done;
+    before = &layer.output_norm;
+  }
+  if (before == nullptr) return done;
+  return record_norm(plan.last_norm, *before, places_.sums);
+}
+
+Result<Done> GpuGraphs::record_norm(const KernelPlan& norm, const NormPlace& scales, size_t from) {
+  NormParams params;
+  params.header = arena_.as<const BatchHeader>(places_.copy);
+  params.x = arena_.as<const HalfBits>(from);
+  params.scale = weights_.at<float>(scales.scale);
+  params.shift = weights_.at<float>(scales.shift);
+  params.out = arena_.as<HalfBits>(places_.hidden);
+  params.hidden = shape_.hidden;
+  params.epsilon = shape_.epsilon;
+  return launch_with(norm, params);
+}
+
 Result<Done> GpuGraphs::record_product(const KernelPlan& product, const KernelPlan& norm,
                                        const LinearPlace& linear, const NormPlace* scales,
                                        GemmParams params) {
@@ -199,17 +271,10 @@ Result<Done> GpuGraphs::record_product(const KernelPlan& product, const KernelPl
     params.scale = weights_.at<float>(scales->scale);
     params.shift = weights_.at<float>(scales->shift);
   }
-  const Result<Done> done = launch_with(product, params);
+  Result<Done> done = launch_with(product, params);
   if (!done.ok() || norm.kernel.empty()) return done;
-  NormParams last;
-  last.header = params.header;
-  last.x = params.out;
-  last.scale = params.scale;
-  last.shift = params.shift;
-  last.out = params.out;
-  last.hidden = params.outputs;
-  last.epsilon = params.epsilon;
-  return launch_with(norm, last);
+  ASSERT(scales != nullptr && params.out == arena_.as<HalfBits>(places_.hidden));
+  return record_norm(norm, *scales, places_.hidden);
 }
 
 Result<Done> GpuGraphs::launch(const KernelPlan& plan, void* parameters) {

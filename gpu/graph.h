@@ -58,7 +58,7 @@ class GpuGraphs {
   };
   // Offsets into `arena_`.
   struct Places {
-    size_t copy = 0, hidden = 0, wide = 0, context = 0, ticket = 0, bytes = 0;
+    size_t copy = 0, hidden = 0, sums = 0, wide = 0, context = 0, ticket = 0, bytes = 0;
   };
 
   GpuGraphs(GpuDevice& device, const GpuModel& model, const GpuWeights& weights);
@@ -66,9 +66,13 @@ class GpuGraphs {
   Result<Done> capture(uint32_t tokens);
   Result<Done> record(const BucketPlan& plan);
   Result<Done> record_layer(const BucketPlan& plan, const LayerPlace& layer);
+  Result<Done> record_few(const BucketPlan& plan);
+  Result<Done> record_attention(const BucketPlan& plan);
+  Result<Done> record_output(const BucketPlan& plan);
   Result<Done> record_product(const KernelPlan& product, const KernelPlan& norm,
                               const LinearPlace& linear, const NormPlace* scales,
                               GemmParams params);
+  Result<Done> record_norm(const KernelPlan& norm, const NormPlace& scales, size_t from);
   Result<Done> launch(const KernelPlan& plan, void* parameters);
   template <typename Params>
   Result<Done> launch_with(const KernelPlan& plan, Params params) {

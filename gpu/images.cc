@@ -5,6 +5,8 @@
 
 #include "gpu/device.h"
 
+// Named as the assembler's symbols are.
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 extern const char sluice_image_row[];
 extern const char sluice_image_gemm[];
@@ -13,6 +15,7 @@ extern const char sluice_image_wide[];
 extern const char sluice_image_attention[];
 extern const char sluice_image_output[];
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace sluice {
 

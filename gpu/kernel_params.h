@@ -40,9 +40,12 @@ struct GemmParams {
   const float* scale = nullptr;        // [outputs]; norm only
   const float* shift = nullptr;        // [outputs]; norm only
   HalfBits* out = nullptr;             // [rows, outputs]
+  const float* x_scale = nullptr;      // [inputs]; normed only: x is normalised first
+  const float* x_shift = nullptr;      // [inputs]; normed only
+  HalfBits* x_out = nullptr;           // [rows, inputs]; normed only: gets the normalised x
   uint32_t outputs = 0;                // a multiple of the tile's width
   uint32_t inputs = 0;                 // a multiple of 64
-  float epsilon = 0;                   // norm only
+  float epsilon = 0;                   // norm and normed only
 };
 
 // layer_norm: out = LayerNorm(x), where the product's kernel could not do it itself.

@@ -102,7 +102,7 @@ Result<MappedMemory> MappedMemory::reserve(CudaApi& api, int device, size_t byte
   return memory;
 }
 
-void MappedMemory::swap(MappedMemory& other) {
+void MappedMemory::swap(MappedMemory& other) noexcept {
   std::swap(api_, other.api_);
   std::swap(device_, other.device_);
   std::swap(address_, other.address_);
@@ -144,8 +144,7 @@ Result<Done> MappedMemory::back() {
 Result<Done> MappedMemory::unback() {
   ASSERT(api_ != nullptr && backed_);
   backed_ = false;
-  const Result<Done> unmapped =
-      cuda_result(*api_, api_->memory_unmap(address_, bytes_), "unmapping");
+  Result<Done> unmapped = cuda_result(*api_, api_->memory_unmap(address_, bytes_), "unmapping");
   if (!unmapped.ok()) return unmapped;
   return cuda_result(*api_, api_->memory_release(handle_), "freeing memory");
 }

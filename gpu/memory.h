@@ -9,6 +9,12 @@
 
 namespace sluice {
 
+// An address as kernels are given it; the host must not follow it.
+template <typename T>
+T* device_pointer(CUdeviceptr address) {
+  return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 // Device memory.
 class DeviceMemory {
  public:
@@ -23,7 +29,7 @@ class DeviceMemory {
   // The pointer that kernels are given; the host must not follow it.
   template <typename T>
   T* as(size_t offset = 0) const {
-    return reinterpret_cast<T*>(address_ + offset);
+    return device_pointer<T>(address_ + offset);
   }
   CUdeviceptr address() const { return address_; }
 
@@ -47,7 +53,7 @@ class HostMemory {
   // For kernels.
   template <typename T>
   T* device() const {
-    return reinterpret_cast<T*>(device_);
+    return device_pointer<T>(device_);
   }
 
  private:
@@ -76,7 +82,7 @@ class MappedMemory {
   CUdeviceptr address() const { return address_; }
 
  private:
-  void swap(MappedMemory& other);
+  void swap(MappedMemory& other) noexcept;
 
   CudaApi* api_ = nullptr;
   int device_ = 0;

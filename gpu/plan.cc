@@ -8,6 +8,8 @@
 #include <limits>
 #include <string_view>
 
+#include "gpu/strip_shape.h"
+
 namespace sluice {
 namespace {
 
@@ -26,6 +28,8 @@ constexpr Tile kGemmTiles[] = {SLUICE_GEMM_TILES(SLUICE_TILE) SLUICE_WIDE_TILES(
 constexpr Tile kNormTiles[] = {SLUICE_NORM_TILES(SLUICE_TILE)
                                    SLUICE_WIDE_NORM_TILES(SLUICE_WIDE_TILE)};
 
+constexpr Tile kNormedTiles[] = {SLUICE_NORMED_TILES(SLUICE_TILE)};
+
 #undef SLUICE_TILE
 #undef SLUICE_WIDE_TILE
 
@@ -39,8 +43,27 @@ const char* text_of(ProductKind kind) {
       return "gemm_residual_";
     case ProductKind::kNorm:
       return "gemm_norm_";
+    case ProductKind::kNormedBias:
+      return "gemm_bias_normed_";
+    case ProductKind::kNormedGelu:
+      return "gemm_gelu_normed_";
   }
   return "";
+}
+
+bool is_normed(ProductKind kind) {
+  return kind == ProductKind::kNormedBias || kind == ProductKind::kNormedGelu;
+}
+
+std::span<const Tile> tiles_of(ProductKind kind) {
+  if (kind == ProductKind::kNorm) return kNormTiles;
+  if (is_normed(kind)) return kNormedTiles;
+  return kGemmTiles;
+}
+
+uint32_t shared_bytes(ProductKind kind, const GemmTile& tile) {
+  return is_normed(kind) ? tile.normed_shared_bytes()
+                         : tile.shared_bytes(kind == ProductKind::kNorm);
 }
 
 bool fits(const GpuTraits& traits, ProductKind kind, const ProductSize& shape, const Tile& choice) {
@@ -52,7 +75,8 @@ bool fits(const GpuTraits& traits, ProductKind kind, const ProductSize& shape, c
     return false;
   }
   if (shape.outputs % tile.columns != 0 || shape.inputs % (64 * tile.depth) != 0) return false;
-  if (tile.shared_bytes(norm) > traits.shared_max) return false;
+  if (shared_bytes(kind, tile) > traits.shared_max) return false;
+  if (is_normed(kind) && shape.inputs > kNormedInputsMax) return false;
   if (!norm) return true;
   const uint32_t blocks = shape.outputs / tile.columns;
   return traits.clusters() && blocks <= kClusterMax && std::has_single_bit(blocks);
@@ -65,7 +89,7 @@ KernelPlan plan_tile(ProductKind kind, const ProductSize& shape, const Tile& til
   plan.grid_x = shape.outputs / tile.tile.columns;
   plan.grid_y = (shape.rows + tile.tile.rows - 1) / tile.tile.rows;
   plan.threads = tile.tile.threads();
-  plan.shared_bytes = tile.tile.shared_bytes(norm);
+  plan.shared_bytes = shared_bytes(kind, tile.tile);
   plan.cluster_x = norm ? plan.grid_x : 1;
   return plan;
 }
@@ -104,8 +128,7 @@ double cost(const GpuTraits& traits, ProductKind kind, const ProductSize& shape,
             const Tile& choice) {
   const bool norm = kind == ProductKind::kNorm;
   const GemmTile& tile = choice.tile;
-  const double blocks = static_cast<double>(shape.outputs / tile.columns) *
-                        ((shape.rows + tile.rows - 1) / tile.rows);
+  const uint32_t blocks = shape.outputs / tile.columns * ((shape.rows + tile.rows - 1) / tile.rows);
   // A cluster's blocks must lie close together, so some multiprocessors stay without one.
   const double rounds = blocks / (norm ? 0.85 : 1.0) / traits.multiprocessors;
   // Few blocks end together. Where several share a multiprocessor, half a round is possible.
@@ -121,10 +144,29 @@ double cost(const GpuTraits& traits, ProductKind kind, const ProductSize& shape,
          (whole - 1) * (times.more + steps * times.more_step + exposed);
 }
 
+// Whether the strip kernels can do it; they are worth it from some rows for every multiprocessor
+// on.
+bool strip_fits(const GpuTraits& traits, ProductKind kind, const ProductSize& shape) {
+  return traits.capability == 90 && (kind == ProductKind::kBias || kind == ProductKind::kGelu) &&
+         shape.inputs <= kStripInputsMax && shape.inputs % 64 == 0 &&
+         shape.outputs <= kStripOutputsMax && shape.outputs % kStripTile == 0;
+}
+
+KernelPlan plan_strip(const GpuTraits& traits, ProductKind kind, const ProductSize& shape) {
+  KernelPlan plan;
+  plan.kernel = std::string(text_of(kind)) + "strip";
+  const uint32_t tiles = (shape.rows + kStripTile - 1) / kStripTile * (shape.outputs / kStripTile);
+  plan.grid_x = std::min(tiles, traits.multiprocessors);
+  plan.threads = kStripThreads;
+  plan.shared_bytes = strip_shared_bytes(shape.inputs, shape.outputs);
+  return plan;
+}
+
 KernelPlan plan_product(const GpuTraits& traits, ProductKind kind, const ProductSize& shape) {
-  const bool norm = kind == ProductKind::kNorm;
-  const std::span<const Tile> tiles =
-      norm ? std::span<const Tile>(kNormTiles) : std::span<const Tile>(kGemmTiles);
+  const std::span<const Tile> tiles = tiles_of(kind);
+  if (strip_fits(traits, kind, shape) && shape.rows >= 48 * traits.multiprocessors) {
+    return plan_strip(traits, kind, shape);
+  }
   const Tile* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   for (const Tile& tile : tiles) {
@@ -136,6 +178,24 @@ KernelPlan plan_product(const GpuTraits& traits, ProductKind kind, const Product
     }
   }
   return best != nullptr ? plan_tile(kind, shape, *best) : KernelPlan{};
+}
+
+// Plans the rest of a layer for few tokens, where the kernels for that fit.
+bool plan_few(const GpuTraits& traits, const GpuShape& shape, BucketPlan& plan) {
+  const uint32_t hidden = shape.hidden;
+  if (plan.tokens > kFewTokens) return false;
+  plan.later_qkv =
+      plan_product(traits, ProductKind::kNormedBias, {plan.tokens, 3 * hidden, hidden});
+  if (plan.later_qkv.kernel.empty()) return false;
+  plan.normed = true;
+  plan.attention_output =
+      plan_product(traits, ProductKind::kResidual, {plan.tokens, hidden, hidden});
+  plan.intermediate =
+      plan_product(traits, ProductKind::kNormedGelu, {plan.tokens, shape.intermediate, hidden});
+  plan.output =
+      plan_product(traits, ProductKind::kResidual, {plan.tokens, hidden, shape.intermediate});
+  plan.last_norm = {"layer_norm", (plan.tokens + 7) / 8, 1, 256, 0, 1};
+  return true;
 }
 
 // A product with residual and norm, in one kernel or two.
@@ -151,17 +211,16 @@ void plan_normed(const GpuTraits& traits, const ProductSize& shape, KernelPlan& 
 
 std::vector<KernelPlan> product_plans(const GpuTraits& traits, ProductKind kind,
                                       const ProductSize& shape) {
-  const bool norm = kind == ProductKind::kNorm;
   std::vector<KernelPlan> plans;
-  const std::span<const Tile> tiles =
-      norm ? std::span<const Tile>(kNormTiles) : std::span<const Tile>(kGemmTiles);
-  for (const Tile& tile : tiles) {
+  for (const Tile& tile : tiles_of(kind)) {
     if (fits(traits, kind, shape, tile)) plans.push_back(plan_tile(kind, shape, tile));
   }
+  if (strip_fits(traits, kind, shape)) plans.push_back(plan_strip(traits, kind, shape));
   return plans;
 }
 
 uint32_t BucketPlan::kernels(uint32_t layers) const {
+  if (normed) return 2 + layers * 5 + 1;
   const uint32_t norms =
       (attention_norm.kernel.empty() ? 0U : 1U) + (output_norm.kernel.empty() ? 0U : 1U);
   return 2 + layers * (5 + norms);
@@ -200,25 +259,26 @@ BucketPlan plan_bucket(const GpuTraits& traits, const GpuShape& shape, uint32_t 
   const uint32_t per_block = 8 * plan.tokens_per_warp;
   plan.token_blocks = (tokens + per_block - 1) / per_block;
   plan.embed = {"embed", plan.token_blocks + std::max(1U, plan.token_blocks / 8), 1, 256, 0, 1};
-  plan.qkv = plan_product(traits, ProductKind::kBias, {tokens, 3 * shape.hidden, shape.hidden});
-  const uint32_t works = (tokens + 7) / 8 * shape.heads;
-  plan.attention = {"attention_" + std::to_string(shape.head()),
-                    std::min(works, traits.multiprocessors * 5),
-                    1,
-                    128,
-                    0,
-                    1};
-  plan_normed(traits, {tokens, shape.hidden, shape.hidden}, plan.attention_output,
-              plan.attention_norm);
-  plan.intermediate =
-      plan_product(traits, ProductKind::kGelu, {tokens, shape.intermediate, shape.hidden});
-  plan_normed(traits, {tokens, shape.hidden, shape.intermediate}, plan.output, plan.output_norm);
   plan.finish = {shape.labels != 0 ? "classify" : "pool",
                  std::min(tokens, traits.multiprocessors * 2),
                  1,
                  256,
                  0,
                  1};
+  plan.qkv = plan_product(traits, ProductKind::kBias, {tokens, 3 * shape.hidden, shape.hidden});
+  const uint32_t works = (tokens + 7) / 8 * shape.heads;
+  plan.attention = {"attention_" + std::to_string(shape.head()),
+                    std::min(works, traits.multiprocessors * 8),
+                    1,
+                    128,
+                    0,
+                    1};
+  if (plan_few(traits, shape, plan)) return plan;
+  plan_normed(traits, {tokens, shape.hidden, shape.hidden}, plan.attention_output,
+              plan.attention_norm);
+  plan.intermediate =
+      plan_product(traits, ProductKind::kGelu, {tokens, shape.intermediate, shape.hidden});
+  plan_normed(traits, {tokens, shape.hidden, shape.intermediate}, plan.output, plan.output_norm);
   return plan;
 }
 

@@ -16,7 +16,7 @@
 namespace sluice {
 
 // What a product's kernel does with its sums.
-enum class ProductKind { kBias, kGelu, kResidual, kNorm };
+enum class ProductKind { kBias, kGelu, kResidual, kNorm, kNormedBias, kNormedGelu };
 
 // A product of `rows` x `inputs` with `inputs` x `outputs`.
 struct ProductSize {
@@ -40,6 +40,9 @@ struct KernelPlan {
 std::vector<KernelPlan> product_plans(const GpuTraits& traits, ProductKind kind,
                                       const ProductSize& shape);
 
+// Beyond so many tokens, kernels that hold whole rows are faster than BucketPlan::normed.
+inline constexpr uint32_t kFewTokens = 256;
+
 // All of one bucket: batches of at most `tokens` tokens.
 struct BucketPlan {
   uint32_t tokens = 0;
@@ -48,6 +51,11 @@ struct BucketPlan {
   KernelPlan embed, qkv, attention, attention_output, intermediate, output, finish;
   // The norm after a product whose kernel cannot do it; without a name where it does.
   KernelPlan attention_norm, output_norm;
+  // Few tokens: the products that follow a norm do it themselves, as they load its rows, so that
+  // nothing waits for whole rows in between. Then `attention_output` and `output` only add the
+  // residual, `qkv` is for the first layer alone, and `last_norm` ends the last.
+  bool normed = false;
+  KernelPlan later_qkv, last_norm;
 
   // Kernels per batch for a model of `layers` layers.
   uint32_t kernels(uint32_t layers) const;

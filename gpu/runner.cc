@@ -168,7 +168,7 @@ Result<Done> GpuRunner::wait() {
     const Instant now = options_.now();
     if (now < next_check) continue;
     // A device that has failed sets no flag.
-    const Result<Done> good = graphs_->check();
+    Result<Done> good = graphs_->check();
     if (!good.ok()) return good;
     if (now - start > options_.launch_max) {
       return Error{Code::kUnavailable, "GPU: a batch did not end in time"};

@@ -204,7 +204,7 @@ Result<GpuWeights> GpuWeights::make(GpuDevice& device, const GpuModel& model) {
 }
 
 Result<Done> GpuWeights::load() {
-  const Result<Done> backed = memory_.back();
+  Result<Done> backed = memory_.back();
   if (!backed.ok()) return backed;
   return cuda_result(*api_, api_->copy_to_device(memory_.address(), staging_.data(), places_.bytes),
                      "copying the weights");

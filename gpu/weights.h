@@ -65,7 +65,7 @@ class GpuWeights {
   // The device's address of what lies at `place`.
   template <typename T>
   const T* at(size_t place) const {
-    return reinterpret_cast<const T*>(memory_.address() + place);
+    return device_pointer<const T>(memory_.address() + place);
   }
 
  private:

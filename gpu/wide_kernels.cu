@@ -2,6 +2,7 @@
 // The product kernels for sm_90a: those of many rows, where its wide products count.
 
 #include "gpu/gemm.cuh"
+#include "gpu/strip.cuh"
 
 namespace sluice::device {
 namespace {
@@ -36,3 +37,14 @@ extern __shared__ __align__(1024) unsigned char gemm_shared[];
 SLUICE_WIDE_TILES(SLUICE_WIDE_BIAS)
 SLUICE_WIDE_TILES(SLUICE_WIDE_GELU)
 SLUICE_WIDE_NORM_TILES(SLUICE_WIDE_NORM)
+
+#define SLUICE_STRIP_KERNEL(NAME, EPILOGUE)                                               \
+  extern "C" __global__ void __launch_bounds__(sluice::kStripThreads, 1)                  \
+      gemm_##NAME##_strip(const __grid_constant__ sluice::GemmParams params) {            \
+    sluice::device::GemmStrip<sluice::device::Epilogue::EPILOGUE>(                        \
+        params, sluice::device::gemm_shared)                                              \
+        .run();                                                                           \
+  }
+
+SLUICE_STRIP_KERNEL(bias, kBias)
+SLUICE_STRIP_KERNEL(gelu, kGelu)

@@ -54,6 +54,16 @@ TEST_CASE("gpu: pooling, the classifier's head and the flag are right") {
   });
 }
 
+TEST_CASE("gpu: products that normalise their rows first are right, and keep those rows") {
+  run_on_all([](check::Bench& bench, check::Report& report) {
+    if (bench.device->traits().shared_max < 80000) {
+      report.check("their tiles are too large for sm_75", true);
+      return;
+    }
+    check::check_normed(bench, report, check::Effort::kTiny);
+  });
+}
+
 TEST_CASE("gpu: every tile of every product is right, and writes no row too many") {
   run_on_all([](check::Bench& bench, check::Report& report) {
     check::check_products(bench, report, check::Effort::kTiny);

@@ -194,6 +194,8 @@ enum class Effort { kFull, kQuick, kTiny };
 
 // The products: every tile of every kernel.
 void check_products(Bench& bench, Report& report, Effort effort);
+// Those that normalise their rows first.
+void check_normed(Bench& bench, Report& report, Effort effort);
 // Embedding and layer norm.
 void check_rows(Bench& bench, Report& report, Effort effort);
 // Attention.

@@ -148,6 +148,10 @@ void check_products(Bench& bench, Report& report, Effort effort) {
         const ProductSize bucket = {std::min(rows + 70, kRowsAllocated), size.outputs, size.inputs};
         for (const KernelPlan& plan : product_plans(bench.device->traits(), kind, bucket)) {
           check_tile(bench, report, c, plan, rows, wanted);
+          if (!plan.kernel.ends_with("strip")) continue;
+          KernelPlan narrow = plan;  // so that blocks have several tiles and rows
+          narrow.grid_x = std::min(plan.grid_x, 4U);
+          check_tile(bench, report, c, narrow, rows, wanted);
         }
       }
     }

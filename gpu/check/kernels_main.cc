@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   check_rows(bench, report, effort);
   check_attention(bench, report, effort);
   check_outputs(bench, report, effort);
+  check_normed(bench, report, effort);
   check_products(bench, report, effort);
   std::printf("kernels: %d checks, %d failed\n", report.checks(), report.failures());
   if (time) time_kernels(bench);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The sizes of the strip kernels, gemm_{bias,gelu}_strip, for both sides.
+
+#include <cstdint>
+
+namespace sluice {
+
+inline constexpr int kStripTile = 128;  // rows, and columns of a tile
+inline constexpr int kStripThreads = 256;
+inline constexpr int kStripStages = 4;
+inline constexpr int kStripSlabBytes = kStripTile * 64 * 2;
+inline constexpr int kStripPitch = kStripTile * 2 + 16;
+inline constexpr uint32_t kStripInputsMax = 384;
+inline constexpr uint32_t kStripOutputsMax = 2048;
+
+// Dynamic shared memory: the rows, the weights on their way, a tile of results, the bias.
+constexpr uint32_t strip_shared_bytes(uint32_t inputs, uint32_t outputs) {
+  return (inputs / 64 + kStripStages) * kStripSlabBytes + kStripTile * kStripPitch + outputs * 4;
+}
+
+}  // namespace sluice
