@@ -46,7 +46,7 @@ class Merging(unittest.TestCase):
 
             async def one(gate, i):
                 async with gate:
-                    return await client.embeddings.create(model="m", input=f"text {i}")
+                    return await client.embeddings.create(model="m", input=f"text {i:03}")
 
             async def all_of_them():
                 gate = asyncio.Semaphore(64)
@@ -54,7 +54,7 @@ class Merging(unittest.TestCase):
 
             answers = asyncio.run(all_of_them())
             for i, answer in enumerate(answers):
-                self.assertEqual(answer.data[0].embedding, vector_of(f"text {i}"))
+                self.assertEqual(answer.data[0].embedding, vector_of(f"text {i:03}"))
                 self.assertEqual(answer.usage.prompt_tokens, 2)
                 self.assertEqual(answer.model, "m")
             self.assertLessEqual(upstream.count("/v1/embeddings"), 100)
