@@ -114,7 +114,8 @@ class Examination {
       : loop_(loop), options_(options), run_(std::move(run)), stop_(std::move(stop)) {}
 
   DoctorReport go() {
-    if (auto error = prepare()) return refuse(error->message);
+    if (auto error = prepare())
+      return {.asked_wrongly = true, .text = "sluice: doctor: " + error->message + "\n"};
     for (Sample& sample : samples_) {
       if (auto error = ask_alone(sample)) return refuse("asked alone: " + error->message);
     }
@@ -170,8 +171,8 @@ class Examination {
     }
     if (route == nullptr)
       return Error{.code = Code::kInvalid,
-                   .message = "no request on the path " + options_.path + " is ever merged in " +
-                              std::string(dialect.name())};
+                   .message = "--path: no request on the path " + options_.path +
+                              " is ever merged in " + std::string(dialect.name())};
     codec_ = route->codec;
     const std::string path = options_.path.empty() ? std::string(route->pattern) : options_.path;
     for (const std::string& body : bodies) {
@@ -191,7 +192,8 @@ class Examination {
       return Error{.code = Code::kInvalid, .message = "--path or --header is malformed"};
     const RequestHead head = std::move(parser.head());
     Result<Asked> asked = codec_->read_request(head, Slice::copy_of(body));
-    if (!asked.ok()) return asked.error();
+    if (!asked.ok())
+      return Error{.code = Code::kInvalid, .message = "a sample: " + asked.error().message};
     if (asked.value().pass_through)
       return Error{.code = Code::kInvalid,
                    .message = "a sample is of a form that is never merged: " + body.substr(0, 200)};

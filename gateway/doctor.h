@@ -27,7 +27,8 @@ struct DoctorOptions {
 // What was found out.
 struct DoctorReport {
   bool safe = false;
-  std::string text;  // for people, whole lines
+  bool asked_wrongly = false;  // the options allow no examination; nothing was sent
+  std::string text;            // for people, whole lines
 };
 
 // Examines; runs `loop` until it is through. `run` and `stop` are those of that loop.

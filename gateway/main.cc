@@ -51,7 +51,8 @@ int examine(const DoctorOptions& options) {
   UvLoop loop(log);
   Doctor doctor(loop, [&loop] { loop.run(); }, [&loop] { loop.stop(); });
   const DoctorReport report = doctor.examine(options);
-  std::fputs(report.text.c_str(), stdout);
+  std::fputs(report.text.c_str(), report.asked_wrongly ? stderr : stdout);
+  if (report.asked_wrongly) return 2;
   return report.safe ? 0 : 1;
 }
 

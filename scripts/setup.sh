@@ -32,6 +32,7 @@ build  python3                 fetches the model; the quickstart's client
 build  python3-venv            pip, away from the system's Python
 build  ca-certificates         TLS to PyPI
 test   curl                    end-to-end tests
+test   nghttp2-client          h2load, a load generator that is not ours
 test   clang-19                the compiler of the fuzz targets
 test   libclang-rt-19-dev      libFuzzer and the sanitizers of that compiler
 test   clang-tidy-19           function size, names, suspicious code

@@ -104,7 +104,8 @@ def answers_of(tensors):
         yield "y", "FP32", 2 * x + x.sum(axis=1, keepdims=True, dtype=numpy.float32)
     if "words" in tensors:
         words = tensors["words"]
-        back = [w.encode()[::-1] if isinstance(w, str) else w[::-1] for w in words.reshape(-1)]
+        texts = [w if isinstance(w, str) else w.decode() for w in words.reshape(-1)]
+        back = [text[::-1].encode() for text in texts]
         yield "reversed", "BYTES", numpy.array(back, object).reshape(words.shape)
 
 

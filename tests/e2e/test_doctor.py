@@ -174,6 +174,22 @@ class AskedWrongly(Doctor):
                 self.assertIn(named, err)
                 self.assertEqual(out, "")
 
+    def test_samples(self):
+        for lines, named in ((['{"input": "a", "model": "m"}'], "at least two"),
+                             (['{"input": "a", "model": "m"}', "{"], "a sample: "),
+                             (['{"input": "a", "model": "m"}', '{"model": "m"}'], "input"),
+                             (['{"input": "a", "model": "m"}', '{"input": "b", "model": "n"}'],
+                              "the samples differ")):
+            with self.subTest(lines=lines), Upstream() as upstream, \
+                    tempfile.NamedTemporaryFile("w") as samples:
+                samples.write("\n".join(lines))
+                samples.flush()
+                code, out, err = doctor("--upstream", upstream.url, "--sample", samples.name)
+                self.assertEqual(code, 2, out + err)
+                self.assertIn(named, err)
+                self.assertEqual(out, "")
+                self.assertEqual(upstream.count(), 0)
+
 
 if __name__ == "__main__":
     main()
