@@ -103,14 +103,21 @@ class GemmBlock {
     }
     copies_wait<0>();
     __syncthreads();
-    if constexpr (kTile.warps_k > 1) add_up();
-    finish();
+    if constexpr (kSplit) {
+      finish_split();
+    } else {
+      if constexpr (kWarpsK > 1) add_up();
+      finish();
+    }
   }
 
  private:
   static constexpr bool kNormed = kPrologue == Prologue::kNorm;
   static constexpr bool kNorm = kEpilogue == Epilogue::kNorm;
-  static constexpr bool kAddsResidual = kNorm || kEpilogue == Epilogue::kResidual;
+  // Whether all threads share the work after the products, each with few sums of its own.
+  static constexpr bool kSplit = kTile.warps_k > 1 && !kNorm;
+  static constexpr bool kResidual = kNorm || kEpilogue == Epilogue::kResidual;
+  static constexpr bool kAddsResidual = kResidual && !kSplit;  // by way of shared memory
   static constexpr int kRows = kTile.rows, kColumns = kTile.columns, kDepth = kTile.depth;
   static constexpr int kStages = kTile.stages;
   static constexpr int kWarpsM = kTile.warps_m, kWarpsN = kTile.warps_n, kWarpsK = kTile.warps_k;
@@ -161,53 +168,58 @@ class GemmBlock {
   __device__ void normalise_x() {
     static_assert(!kNormed || (kThreads / 8 == kRows &&
                                (kStages - 1) * kDepth * 64 >= static_cast<int>(kNormedInputsMax)));
-    constexpr int kSlabs = kNormedInputsMax / 64;
+    // Loops that are not unrolled: at the start of a small kernel, fetching code takes longest.
+    const int slabs = steps_ * kDepth;
     copies_wait<0>();
     __syncthreads();
-    float values[kSlabs][8] = {};
     float sum = 0;
+#pragma unroll 1
+    for (int i = 0; i < slabs; ++i) {
+      float values[8];
+      unpack_part(i, values);
 #pragma unroll
-    for (int i = 0; i < kSlabs; ++i) {
-      if (i >= steps_ * kDepth) break;
-      const uint4 bits = *x_part(i);
-      const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const float2 pair = unpack(words[j]);
-        values[i][2 * j] = pair.x;
-        values[i][2 * j + 1] = pair.y;
-        sum += pair.x + pair.y;
-      }
+      for (const float value : values) sum += value;
     }
     const auto width = static_cast<float>(params_.inputs);
     const float mean = row_sum(sum) / width;
     float squares = 0;
+#pragma unroll 1
+    for (int i = 0; i < slabs; ++i) {
+      float values[8];
+      unpack_part(i, values);
 #pragma unroll
-    for (int i = 0; i < kSlabs; ++i) {
-      if (i >= steps_ * kDepth) break;
-#pragma unroll
-      for (const float value : values[i]) squares += (value - mean) * (value - mean);
+      for (const float value : values) squares += (value - mean) * (value - mean);
     }
     const float factor = rsqrtf(row_sum(squares) / width + params_.epsilon);
     const float* scale = reinterpret_cast<const float*>(shared_ + kNormedAt) + thread_ % 8 * 8;
-    const float* shift = scale + kNormedInputsMax;
     const int row = first_row_ + thread_ / 8;
+    // Each column of blocks computes the same; the first keeps it, for the residual.
+    const bool keeps = blockIdx.x == 0 && row < tokens_;
     HalfBits* out = params_.x_out + static_cast<size_t>(row) * params_.inputs + thread_ % 8 * 8;
-#pragma unroll
-    for (int i = 0; i < kSlabs; ++i) {
-      if (i >= steps_ * kDepth) break;
+#pragma unroll 1
+    for (int i = 0; i < slabs; ++i, scale += 64, out += 64) {
+      float values[8];
+      unpack_part(i, values);
       uint32_t words[4];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const int at = i * 64 + 2 * j;
-        words[j] = pack((values[i][2 * j] - mean) * factor * scale[at] + shift[at],
-                        (values[i][2 * j + 1] - mean) * factor * scale[at + 1] + shift[at + 1]);
+        const float2 by = *reinterpret_cast<const float2*>(scale + 2 * j);
+        const float2 to = *reinterpret_cast<const float2*>(scale + kNormedInputsMax + 2 * j);
+        words[j] = pack((values[2 * j] - mean) * factor * by.x + to.x,
+                        (values[2 * j + 1] - mean) * factor * by.y + to.y);
       }
       *x_part(i) = {words[0], words[1], words[2], words[3]};
-      // Each column of blocks computes the same; the first keeps it, for the residual.
-      if (blockIdx.x == 0 && row < tokens_) {
-        *reinterpret_cast<uint4*>(out + i * 64) = {words[0], words[1], words[2], words[3]};
-      }
+      if (keeps) *reinterpret_cast<uint4*>(out) = {words[0], words[1], words[2], words[3]};
+    }
+  }
+  __device__ void unpack_part(int slab, float (&values)[8]) const {
+    const uint4 bits = *x_part(slab);
+    const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 pair = unpack(words[j]);
+      values[2 * j] = pair.x;
+      values[2 * j + 1] = pair.y;
     }
   }
   // This thread's sixteen bytes of slab `slab` of x.
@@ -326,6 +338,55 @@ class GemmBlock {
       const float* from = parts + (k * kPlaces + place) * kSums * 32 + lane_;
 #pragma unroll
       for (int i = 0; i < kSums; ++i) sums_[i / 4 / kN][i / 4 % kN][i % 4] += from[i * 32];
+    }
+  }
+
+  // Adds up what the warps along the inputs have summed, four columns of a row per thread at a time,
+  // and stores that: a short way for small tiles.
+  __device__ void finish_split() {
+    constexpr int kFloats = kColumns + 4;  // of a row
+    constexpr int kPart = kRows * kFloats;
+    static_assert(!kSplit || kWarpsK * kPart * 4 <= kStages * kStageBytes);
+    float* parts = reinterpret_cast<float*>(shared_);
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int n = 0; n < kN; ++n) {
+        float* to = parts + warp_k_ * kPart + row_of(m) * kFloats + column_of(n);
+        *reinterpret_cast<float2*>(to) = {sums_[m][n][0], sums_[m][n][1]};
+        *reinterpret_cast<float2*>(to + 8 * kFloats) = {sums_[m][n][2], sums_[m][n][3]};
+      }
+    }
+    __syncthreads();
+    constexpr int kQuads = kColumns / 4;
+#pragma unroll 1
+    for (int i = thread_; i < kRows * kQuads; i += kThreads) {
+      const int row = i / kQuads;
+      const int column = i % kQuads * 4;
+      if (first_row_ + row >= tokens_) break;  // later ones have later rows
+      const size_t at =
+          static_cast<size_t>(first_row_ + row) * params_.outputs + first_column_ + column;
+      uint2 residual = {0, 0};
+      if constexpr (kResidual) residual = *reinterpret_cast<const uint2*>(params_.residual + at);
+      float4 sum = *reinterpret_cast<const float4*>(constants() + column);
+#pragma unroll
+      for (int k = 0; k < kWarpsK; ++k) {
+        const float4 part =
+            *reinterpret_cast<const float4*>(parts + k * kPart + row * kFloats + column);
+        sum.x += part.x;
+        sum.y += part.y;
+        sum.z += part.z;
+        sum.w += part.w;
+      }
+      if constexpr (kEpilogue == Epilogue::kGelu) {
+        sum = {gelu(sum.x), gelu(sum.y), gelu(sum.z), gelu(sum.w)};
+      }
+      if constexpr (kResidual) {
+        const float2 a = unpack(residual.x);
+        const float2 b = unpack(residual.y);
+        sum = {sum.x + a.x, sum.y + a.y, sum.z + b.x, sum.w + b.y};
+      }
+      *reinterpret_cast<uint2*>(params_.out + at) = {pack(sum.x, sum.y), pack(sum.z, sum.w)};
     }
   }
 

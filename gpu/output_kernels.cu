@@ -121,9 +121,9 @@ __device__ void small_product(const HalfBits* weight, const float* bias, const f
 
 // After all of this block's stores: the last block of the grid to come here sets the flag.
 __device__ void finish_batch(const OutputParams& params, uint32_t epoch) {
-  __threadfence_system();
   __syncthreads();
   if (threadIdx.x != 0) return;
+  __threadfence_system();  // for all of the block's stores, which the barrier has put before it
   if (atomicAdd(params.ticket, 1U) != gridDim.x - 1) return;
   __threadfence();
   *params.ticket = 0;

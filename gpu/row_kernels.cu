@@ -21,9 +21,18 @@ __device__ void copy_lists(const EmbedParams& params) {
   const uint32_t* starts_from =
       reinterpret_cast<const uint32_t*>(params.block + params.layout.starts);
   uint32_t* starts_to = reinterpret_cast<uint32_t*>(params.copy + params.layout.starts);
+  // The first entries are fetched before it is known how many there are: one way over the bus less.
+  uint4 tile = {0, 0, 0, 0};
+  uint32_t start = 0;
+  if (thread < params.tokens_max) {
+    tile = tiles_from[thread];
+    start = starts_from[thread];
+  }
   const uint32_t texts = header->texts;
   const uint32_t tiles = header->tiles;
-  for (uint32_t i = thread; i < tiles || i <= texts; i += threads) {
+  if (thread < tiles) tiles_to[thread] = tile;
+  if (thread <= texts) starts_to[thread] = thread < params.tokens_max ? start : starts_from[thread];
+  for (uint32_t i = thread + threads; i < tiles || i <= texts; i += threads) {
     if (i < tiles) tiles_to[i] = tiles_from[i];
     if (i <= texts) starts_to[i] = starts_from[i];
   }
@@ -41,31 +50,31 @@ __device__ void embed_token(const EmbedParams& params, uint2 token, uint32_t at)
 }  // namespace
 }  // namespace sluice::device
 
-// The block is read over the bus, so the tokens are fetched before it is known which of them count.
+// The host's memory is read over the bus, so tokens are fetched before it is known which of them
+// count.
 extern "C" __global__ void __launch_bounds__(256)
     embed(const __grid_constant__ sluice::EmbedParams params) {
   using namespace sluice::device;
-  __shared__ uint32_t tokens;
+  __shared__ uint32_t count;
+  __shared__ uint2 tokens[256];
   let_next_start();
   wait_for_previous();
   if (blockIdx.x >= params.token_blocks) {
     copy_lists(params);
     return;
   }
-  const uint32_t lane = threadIdx.x % 32;
-  const uint32_t first = (blockIdx.x * 8 + threadIdx.x / 32) * params.tokens_per_warp;
-  uint2 mine = {0, 0};
-  if (lane < params.tokens_per_warp && first + lane < params.tokens_max) {
-    mine = reinterpret_cast<const uint2*>(params.block + params.layout.tokens)[first + lane];
+  const uint32_t first = blockIdx.x * 8 * params.tokens_per_warp;
+  // Side by side, for the bus has few and large requests.
+  if (threadIdx.x < 8 * params.tokens_per_warp && first + threadIdx.x < params.tokens_max) {
+    tokens[threadIdx.x] =
+        reinterpret_cast<const uint2*>(params.block + params.layout.tokens)[first + threadIdx.x];
   }
-  if (threadIdx.x == 0) {
-    tokens = reinterpret_cast<const sluice::BatchHeader*>(params.block)->tokens;
+  if (threadIdx.x == blockDim.x - 1) {
+    count = reinterpret_cast<const sluice::BatchHeader*>(params.block)->tokens;
   }
   __syncthreads();
-  for (uint32_t i = 0; i < params.tokens_per_warp && first + i < tokens; ++i) {
-    const uint2 token = {__shfl_sync(0xffffffffU, mine.x, static_cast<int>(i)),
-                         __shfl_sync(0xffffffffU, mine.y, static_cast<int>(i))};
-    embed_token(params, token, first + i);
+  for (uint32_t i = threadIdx.x / 32; i < 8 * params.tokens_per_warp && first + i < count; i += 8) {
+    embed_token(params, tokens[i], first + i);
   }
 }
 

@@ -47,6 +47,8 @@ void time_products(Bench& bench) {
   const DeviceMemory floats = bench.upload(numbers.floats(1536, 0.5, 0.2));
   const DeviceMemory out =
       must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 1536 * sizeof(HalfBits), "outputs"));
+  const DeviceMemory kept =
+      must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 384 * sizeof(HalfBits), "rows"));
   struct Product {
     ProductKind kind;
     uint32_t outputs, inputs;
@@ -63,6 +65,8 @@ void time_products(Bench& bench) {
       params.x = x.as<const HalfBits>();
       params.weight = weight.as<const HalfBits>();
       params.bias = params.scale = params.shift = floats.as<const float>();
+      params.x_scale = params.x_shift = floats.as<const float>();
+      params.x_out = kept.as<HalfBits>();
       params.residual = x.as<const HalfBits>();
       params.out = out.as<HalfBits>();
       params.outputs = product.outputs;
