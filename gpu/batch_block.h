@@ -58,7 +58,7 @@ inline constexpr uint32_t kTileRows = 64;
 // Where the parts of a block for at most `tokens_max` tokens lie, in bytes from its start. A text
 // has a token at least, so there are never more texts, and never more tiles, than tokens.
 struct BatchLayout {
-  size_t tokens = 0;  // BatchToken [tokens_max]
+  size_t tokens = 0;  // BatchToken [tokens_max]; tiles lie behind, so that reading on is harmless
   size_t starts = 0;  // uint32_t [tokens_max + 1]
   size_t tiles = 0;   // BatchTile [tokens_max]
   size_t bytes = 0;

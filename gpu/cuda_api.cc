@@ -33,6 +33,7 @@ namespace {
   DO(cuMemUnmap)                    \
   DO(cuMemSetAccess)                \
   DO(cuMemcpyHtoD)                  \
+  DO(cuMemcpyHtoDAsync)             \
   DO(cuMemcpyDtoH)                  \
   DO(cuMemsetD8)                    \
   DO(cuModuleLoadData)              \
@@ -129,6 +130,9 @@ class Driver final : public CudaApi {
   }
   CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes) override {
     return table_.cuMemcpyHtoD(to, from, bytes);
+  }
+  CUresult copy_in_order(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) override {
+    return table_.cuMemcpyHtoDAsync(to, from, bytes, stream);
   }
   CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) override {
     return table_.cuMemcpyDtoH(to, from, bytes);

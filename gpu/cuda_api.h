@@ -82,6 +82,9 @@ class CudaApi {
                                  const CUmemAccessDesc* access) = 0;
   // Copies to the device; returns when the bytes are there.
   virtual CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes) = 0;
+  // Copies pinned memory to the device in the stream's order, or records that.
+  virtual CUresult copy_in_order(CUdeviceptr to, const void* from, size_t bytes,
+                                 CUstream stream) = 0;
   // Copies from the device; returns when the bytes are there.
   virtual CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) = 0;
   // Sets every byte; ordered with what the device does on no stream.

@@ -11,7 +11,8 @@
 
 namespace sluice {
 
-// Calls so far that gave the device work. Launches that a capture recorded are not among them.
+// Calls so far that gave the device work. Launches and copies that a capture recorded are not among
+// them.
 struct CudaCounts {
   uint64_t graph_launches = 0;
   uint64_t kernel_launches = 0;
@@ -90,6 +91,10 @@ class CountingCuda final : public CudaApi {
   CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes) override {
     ++copies_;
     return api_.copy_to_device(to, from, bytes);
+  }
+  CUresult copy_in_order(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) override {
+    if (!capturing_) ++copies_;
+    return api_.copy_in_order(to, from, bytes, stream);
   }
   CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) override {
     ++copies_;

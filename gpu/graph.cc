@@ -53,12 +53,12 @@ Result<Done> GpuGraphs::allocate(uint32_t tokens_max, uint32_t texts_max) {
   CudaApi& api = device_.api();
   tokens_max_ = tokens_max;
   texts_max_ = texts_max;
-  layout_ = batch_layout(tokens_max);
+  const BatchLayout layout = batch_layout(tokens_max);
   const size_t rows = (tokens_max + kRowsRound - 1) / kRowsRound * kRowsRound;
   const size_t hidden = shape_.hidden;
   places_.ticket = 0;
   places_.copy = kAlign;
-  places_.hidden = places_.copy + align(layout_.bytes);
+  places_.hidden = places_.copy + align(layout.bytes);
   // Sums that are normalised where they are used; only small batches have them.
   // Queries, keys and values, with the context behind them; then, when both are done with, the
   // intermediate values in the same memory, so that more of it stays in the cache.
@@ -77,7 +77,7 @@ Result<Done> GpuGraphs::allocate(uint32_t tokens_max, uint32_t texts_max) {
     size_t bytes;
   };
   for (const Wanted& wanted :
-       {Wanted{block_, layout_.bytes},
+       {Wanted{block_, layout.bytes},
         Wanted{outputs_, size_t{texts_max} * shape_.width() * sizeof(float)}, Wanted{flag_, 64}}) {
     Result<HostMemory> memory = HostMemory::make(api, wanted.bytes, "a batch's block and outputs");
     if (!memory.ok()) return memory.error();
@@ -112,22 +112,24 @@ Result<Done> GpuGraphs::capture(uint32_t tokens) {
 
 Result<Done> GpuGraphs::record(const BucketPlan& plan) {
   const WeightPlaces& at = weights_.places();
+  const BatchLayout layout = batch_layout(plan.tokens);
+  CudaApi& api = device_.api();
+  Result<Done> done = cuda_result(
+      api, api.copy_in_order(arena_.address() + places_.copy, block_.data(), layout.bytes, stream_),
+      "recording a copy");
+  if (!done.ok()) return done;
   EmbedParams embed;
-  embed.block = block_.device<unsigned char>();
-  embed.copy = arena_.as<unsigned char>(places_.copy);
-  embed.layout = layout_;
+  embed.header = arena_.as<const BatchHeader>(places_.copy);
+  embed.tokens = arena_.as<const BatchToken>(places_.copy + layout.tokens);
   embed.words = weights_.at<HalfBits>(at.words);
   embed.positions = weights_.at<HalfBits>(at.positions);
   embed.types = weights_.at<HalfBits>(at.types);
   embed.scale = weights_.at<float>(at.embeddings_norm.scale);
   embed.shift = weights_.at<float>(at.embeddings_norm.shift);
   embed.out = arena_.as<HalfBits>(places_.hidden);
-  embed.tokens_max = tokens_max_;
-  embed.tokens_per_warp = plan.tokens_per_warp;
-  embed.token_blocks = plan.token_blocks;
   embed.hidden = shape_.hidden;
   embed.epsilon = shape_.epsilon;
-  Result<Done> done = launch_with(plan.embed, embed);
+  done = launch_with(plan.embed, embed);
   if (plan.normed) {
     if (done.ok()) done = record_few(plan);
   } else {
@@ -143,7 +145,7 @@ Result<Done> GpuGraphs::record_output(const BucketPlan& plan) {
   const WeightPlaces& at = weights_.places();
   OutputParams output;
   output.header = arena_.as<const BatchHeader>(places_.copy);
-  output.starts = arena_.as<const uint32_t>(places_.copy + layout_.starts);
+  output.starts = arena_.as<const uint32_t>(places_.copy + batch_layout(plan.tokens).starts);
   output.x = arena_.as<const HalfBits>(places_.hidden);
   if (classifies_) {
     output.dense = weights_.at<HalfBits>(at.pooler.weight);
@@ -194,7 +196,7 @@ Result<Done> GpuGraphs::record_layer(const BucketPlan& plan, const LayerPlace& l
 Result<Done> GpuGraphs::record_attention(const BucketPlan& plan) {
   AttentionParams attention;
   attention.header = arena_.as<const BatchHeader>(places_.copy);
-  attention.tiles = arena_.as<const BatchTile>(places_.copy + layout_.tiles);
+  attention.tiles = arena_.as<const BatchTile>(places_.copy + batch_layout(plan.tokens).tiles);
   attention.qkv = arena_.as<const HalfBits>(places_.wide);
   attention.out = arena_.as<HalfBits>(places_.context);
   attention.heads = shape_.heads;

@@ -29,9 +29,9 @@ class GpuGraphs {
   GpuGraphs& operator=(const GpuGraphs&) = delete;
   ~GpuGraphs();
 
-  // The block to fill before launch(), and where its parts lie.
+  // The block to fill before launch(), and where its parts lie for a batch of so many tokens.
   std::byte* block() const { return block_.data(); }
-  const BatchLayout& layout() const { return layout_; }
+  BatchLayout layout(uint32_t tokens) const { return batch_layout(find(tokens).plan.tokens); }
   // Runs the smallest graph that takes `tokens` tokens: one call of the driver. The block and the
   // outputs are the device's until done().
   Result<Done> launch(uint32_t tokens);
@@ -86,7 +86,6 @@ class GpuGraphs {
   const GpuWeights& weights_;
   uint32_t tokens_max_ = 0;
   uint32_t texts_max_ = 0;
-  BatchLayout layout_;
   Places places_;
   HostMemory block_, outputs_, flag_;
   DeviceMemory arena_;

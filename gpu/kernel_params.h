@@ -11,21 +11,16 @@ namespace sluice {
 
 using HalfBits = uint16_t;
 
-// embed: looks tokens up, adds position and segment, normalises. Also copies what the later kernels
-// need of the block from the host's memory to the device's.
+// embed: looks tokens up, adds position and segment, normalises.
 struct EmbedParams {
-  const unsigned char* block = nullptr;  // pinned host memory
-  unsigned char* copy = nullptr;         // device memory of the same layout; gets no tokens
-  BatchLayout layout;
+  const BatchHeader* header = nullptr;
+  const BatchToken* tokens = nullptr;
   const HalfBits* words = nullptr;      // [vocabulary, hidden]
   const HalfBits* positions = nullptr;  // [positions, hidden]
   const HalfBits* types = nullptr;      // [types, hidden]
   const float* scale = nullptr;         // [hidden]
   const float* shift = nullptr;         // [hidden]
   HalfBits* out = nullptr;              // [tokens, hidden]
-  uint32_t tokens_max = 0;
-  uint32_t tokens_per_warp = 0;  // 1 to 32; a block has eight warps
-  uint32_t token_blocks = 0;     // blocks that look tokens up; those after them copy
   uint32_t hidden = 0;
   float epsilon = 0;
 };

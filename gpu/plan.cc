@@ -183,7 +183,7 @@ KernelPlan plan_product(const GpuTraits& traits, ProductKind kind, const Product
 // Plans the rest of a layer for few tokens, where the kernels for that fit.
 bool plan_few(const GpuTraits& traits, const GpuShape& shape, BucketPlan& plan) {
   const uint32_t hidden = shape.hidden;
-  if (plan.tokens > kFewTokens) return false;
+  if (plan.tokens > kFewTokens || traits.clusters()) return false;
   plan.later_qkv =
       plan_product(traits, ProductKind::kNormedBias, {plan.tokens, 3 * hidden, hidden});
   if (plan.later_qkv.kernel.empty()) return false;
@@ -255,10 +255,7 @@ Result<Done> check_shape(const GpuShape& shape) {
 BucketPlan plan_bucket(const GpuTraits& traits, const GpuShape& shape, uint32_t tokens) {
   BucketPlan plan;
   plan.tokens = tokens;
-  plan.tokens_per_warp = tokens <= 1024 ? 1 : 4;
-  const uint32_t per_block = 8 * plan.tokens_per_warp;
-  plan.token_blocks = (tokens + per_block - 1) / per_block;
-  plan.embed = {"embed", plan.token_blocks + std::max(1U, plan.token_blocks / 8), 1, 256, 0, 1};
+  plan.embed = {"embed", (tokens + 7) / 8, 1, 256, 0, 1};
   plan.finish = {shape.labels != 0 ? "classify" : "pool",
                  std::min(tokens, traits.multiprocessors * 2),
                  1,

@@ -46,14 +46,12 @@ inline constexpr uint32_t kFewTokens = 256;
 // All of one bucket: batches of at most `tokens` tokens.
 struct BucketPlan {
   uint32_t tokens = 0;
-  uint32_t tokens_per_warp = 1;  // of the embed kernel
-  uint32_t token_blocks = 1;     // of the embed kernel; the others copy
   KernelPlan embed, qkv, attention, attention_output, intermediate, output, finish;
   // The norm after a product whose kernel cannot do it; without a name where it does.
   KernelPlan attention_norm, output_norm;
-  // Few tokens: the products that follow a norm do it themselves, as they load its rows, so that
-  // nothing waits for whole rows in between. Then `attention_output` and `output` only add the
-  // residual, `qkv` is for the first layer alone, and `last_norm` ends the last.
+  // Few tokens, without clusters: the products that follow a norm do it themselves, as they load
+  // its rows, so that nothing waits for whole rows in between. Then `attention_output` and `output`
+  // only add the residual, `qkv` is for the first layer alone, and `last_norm` ends the last.
   bool normed = false;
   KernelPlan later_qkv, last_norm;
 

@@ -216,6 +216,21 @@ CUresult EmulatedCuda::copy_to_device(CUdeviceptr to, const void* from, size_t b
   return result("copy_to_device");
 }
 
+CUresult EmulatedCuda::copy_in_order(CUdeviceptr to, const void* from, size_t bytes,
+                                     CUstream stream) {
+  const CUresult code = result("copy_in_order");
+  if (code != CUDA_SUCCESS) return code;
+  Recorded recorded;
+  recorded.to = to;
+  recorded.from = from;
+  recorded.bytes = bytes;
+  if (Recording* recording = streams_.at(stream).get(); recording != nullptr) {
+    recording->push_back(std::move(recorded));
+    return code;
+  }
+  return run(recorded);
+}
+
 CUresult EmulatedCuda::copy_to_host(void* to, CUdeviceptr from, size_t bytes) {
   if (memory_.read(from, to, bytes)) return CUDA_ERROR_INVALID_VALUE;
   return result("copy_to_host");
@@ -284,6 +299,10 @@ CUresult EmulatedCuda::launch(const CudaLaunch& launch, CUstream stream) {
 }
 
 CUresult EmulatedCuda::run(const Recorded& recorded) {
+  if (recorded.kernel == nullptr) {
+    const bool failed = memory_.write(recorded.to, recorded.from, recorded.bytes).has_value();
+    return failed ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  }
   const bool unbacked =
       std::ranges::any_of(ranges_, [](const auto& range) { return !range.second.mapped; });
   if (unbacked) return CUDA_ERROR_ILLEGAL_ADDRESS;

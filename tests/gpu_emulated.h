@@ -71,6 +71,7 @@ class EmulatedCuda final : public CudaApi {
   CUresult memory_unmap(CUdeviceptr address, size_t bytes) override;
   CUresult memory_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc* access) override;
   CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes) override;
+  CUresult copy_in_order(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) override;
   CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) override;
   CUresult memory_set(CUdeviceptr address, unsigned char value, size_t bytes) override;
   CUresult module_load(CUmodule* module, const void* image) override;
@@ -93,9 +94,12 @@ class EmulatedCuda final : public CudaApi {
   std::string error_name(CUresult code) override;
 
  private:
-  // A launch with its parameters' bytes.
+  // A launch with its parameters' bytes, or a copy.
   struct Recorded {
-    const ptx::Kernel* kernel = nullptr;
+    const ptx::Kernel* kernel = nullptr;  // null for a copy
+    CUdeviceptr to = 0;
+    const void* from = nullptr;
+    size_t bytes = 0;
     ptx::LaunchShape shape;
     std::vector<std::byte> parameters;
   };

@@ -202,7 +202,9 @@ void check_rows(Bench& bench, Report& report, Effort effort);
 void check_attention(Bench& bench, Report& report, Effort effort);
 // Pooling and the classifier's head.
 void check_outputs(Bench& bench, Report& report, Effort effort);
-// Prints what each kernel takes at many sizes.
+// Prints what each product's kernel with `only` in its name takes at many sizes.
+void time_products(Bench& bench, const std::string& only);
+// Prints what every kernel takes.
 void time_kernels(Bench& bench);
 
 }  // namespace sluice::check

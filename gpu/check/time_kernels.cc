@@ -40,49 +40,6 @@ void time_copy(Bench& bench) {
   std::printf("layer_norm of 1 GiB: %.0f GB/s read and written\n", kRows * 4096.0 / us * 1e-3);
 }
 
-void time_products(Bench& bench) {
-  Numbers numbers(1);
-  const DeviceMemory x = bench.upload(numbers.halves(size_t{kRowsMax} * 1536, 1));
-  const DeviceMemory weight = bench.upload(numbers.halves(size_t{1536} * 1536, 0.05));
-  const DeviceMemory floats = bench.upload(numbers.floats(1536, 0.5, 0.2));
-  const DeviceMemory out =
-      must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 1536 * sizeof(HalfBits), "outputs"));
-  const DeviceMemory kept =
-      must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 384 * sizeof(HalfBits), "rows"));
-  struct Product {
-    ProductKind kind;
-    uint32_t outputs, inputs;
-  };
-  for (const Product& product :
-       {Product{ProductKind::kBias, 1152, 384}, Product{ProductKind::kGelu, 1536, 384},
-        Product{ProductKind::kNorm, 384, 384}, Product{ProductKind::kNorm, 384, 1536}}) {
-    for (const uint32_t rows : {32U, 128U, 256U, 512U, 1024U, 2048U, 4096U, 8192U, 32768U}) {
-      BatchHeader header;
-      header.tokens = rows;
-      const DeviceMemory header_there = bench.upload(std::vector<BatchHeader>{header});
-      GemmParams params;
-      params.header = header_there.as<const BatchHeader>();
-      params.x = x.as<const HalfBits>();
-      params.weight = weight.as<const HalfBits>();
-      params.bias = params.scale = params.shift = floats.as<const float>();
-      params.x_scale = params.x_shift = floats.as<const float>();
-      params.x_out = kept.as<HalfBits>();
-      params.residual = x.as<const HalfBits>();
-      params.out = out.as<HalfBits>();
-      params.outputs = product.outputs;
-      params.inputs = product.inputs;
-      params.epsilon = 1e-12F;
-      for (const KernelPlan& plan : product_plans(bench.device->traits(), product.kind,
-                                                  {rows, product.outputs, product.inputs})) {
-        const double us = bench.time(plan, params, rows > 4096 ? 20 : 100);
-        std::printf("%-20s %6u x %4u x %4u  %8.2f us %7.1f TFLOP/s\n", plan.kernel.c_str(), rows,
-                    product.inputs, product.outputs, us,
-                    2e-6 * rows * product.inputs * product.outputs / us);
-      }
-    }
-  }
-}
-
 void time_attention(Bench& bench) {
   Numbers numbers(2);
   const DeviceMemory qkv = bench.upload(numbers.halves(size_t{kRowsMax} * 1152, 1));
@@ -121,10 +78,60 @@ void time_attention(Bench& bench) {
 
 }  // namespace
 
+void time_products(Bench& bench, const std::string& only) {
+  Numbers numbers(1);
+  const DeviceMemory x = bench.upload(numbers.halves(size_t{kRowsMax} * 1536, 1));
+  const DeviceMemory weight = bench.upload(numbers.halves(size_t{1536} * 1536, 0.05));
+  const DeviceMemory floats = bench.upload(numbers.floats(1536, 0.5, 0.2));
+  const DeviceMemory out =
+      must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 1536 * sizeof(HalfBits), "outputs"));
+  const DeviceMemory kept =
+      must(DeviceMemory::make(*bench.api, size_t{kRowsMax} * 384 * sizeof(HalfBits), "rows"));
+  struct Product {
+    ProductKind kind;
+    uint32_t outputs, inputs;
+  };
+  for (const Product& product :
+       {Product{ProductKind::kBias, 1152, 384}, Product{ProductKind::kGelu, 1536, 384},
+        Product{ProductKind::kNorm, 384, 384}, Product{ProductKind::kNorm, 384, 1536},
+        Product{ProductKind::kNormedBias, 1152, 384}, Product{ProductKind::kNormedGelu, 1536, 384},
+        Product{ProductKind::kResidual, 384, 384}, Product{ProductKind::kResidual, 384, 1536}}) {
+    for (const uint32_t rows : {32U, 128U, 256U, 512U, 1024U, 2048U, 4096U, 8192U, 32768U}) {
+      if (product.kind != ProductKind::kBias && product.kind != ProductKind::kGelu &&
+          product.kind != ProductKind::kNorm && rows > 1024) {
+        continue;  // they are for few rows
+      }
+      BatchHeader header;
+      header.tokens = rows;
+      const DeviceMemory header_there = bench.upload(std::vector<BatchHeader>{header});
+      GemmParams params;
+      params.header = header_there.as<const BatchHeader>();
+      params.x = x.as<const HalfBits>();
+      params.weight = weight.as<const HalfBits>();
+      params.bias = params.scale = params.shift = floats.as<const float>();
+      params.x_scale = params.x_shift = floats.as<const float>();
+      params.x_out = kept.as<HalfBits>();
+      params.residual = x.as<const HalfBits>();
+      params.out = out.as<HalfBits>();
+      params.outputs = product.outputs;
+      params.inputs = product.inputs;
+      params.epsilon = 1e-12F;
+      for (const KernelPlan& plan : product_plans(bench.device->traits(), product.kind,
+                                                  {rows, product.outputs, product.inputs})) {
+        if (plan.kernel.find(only) == std::string::npos) continue;
+        const double us = bench.time(plan, params, rows > 4096 ? 20 : 100);
+        std::printf("%-20s %6u x %4u x %4u  %8.2f us %7.1f TFLOP/s\n", plan.kernel.c_str(), rows,
+                    product.inputs, product.outputs, us,
+                    2e-6 * rows * product.inputs * product.outputs / us);
+      }
+    }
+  }
+}
+
 void time_kernels(Bench& bench) {
   time_nothing(bench);
   time_copy(bench);
-  time_products(bench);
+  time_products(bench, "");
   time_attention(bench);
 }
 
