@@ -55,21 +55,22 @@ struct BatchTile {
 static_assert(sizeof(BatchTile) == 16, "read as one word");
 inline constexpr uint32_t kTileRows = 64;
 
-// Where the parts of a block for at most `tokens_max` tokens lie, in bytes from its start. A text
-// has a token at least, so there are never more texts, and never more tiles, than tokens.
+// Where the parts of a block for at most `tokens_max` tokens in `texts_max` texts lie, in bytes
+// from its start. A text has a token at least, and a tile more than its whole ones at most.
 struct BatchLayout {
   size_t tokens = 0;  // BatchToken [tokens_max]; tiles lie behind, so that reading on is harmless
-  size_t starts = 0;  // uint32_t [tokens_max + 1]
-  size_t tiles = 0;   // BatchTile [tokens_max]
+  size_t starts = 0;  // uint32_t [texts_max + 1]
+  size_t tiles = 0;   // BatchTile [tokens_max / kTileRows + texts_max]
   size_t bytes = 0;
 };
-// The layout for that many tokens.
-constexpr BatchLayout batch_layout(size_t tokens_max) {
+// The layout for that many.
+constexpr BatchLayout batch_layout(size_t tokens_max, size_t texts_max) {
+  const size_t texts = tokens_max < texts_max ? tokens_max : texts_max;
   BatchLayout layout;
   layout.tokens = sizeof(BatchHeader);
   layout.tiles = (layout.tokens + tokens_max * sizeof(BatchToken) + 15) / 16 * 16;
-  layout.starts = layout.tiles + tokens_max * sizeof(BatchTile);
-  layout.bytes = (layout.starts + (tokens_max + 1) * sizeof(uint32_t) + 63) / 64 * 64;
+  layout.starts = layout.tiles + (tokens_max / kTileRows + texts) * sizeof(BatchTile);
+  layout.bytes = (layout.starts + (texts + 1) * sizeof(uint32_t) + 63) / 64 * 64;
   return layout;
 }
 

@@ -5,34 +5,13 @@
 // that neither the copies in nor the matrix loads out meet in a bank.
 
 #include "gpu/device_tools.cuh"
+#include "gpu/epilogue.cuh"
 #include "gpu/gemm_tiles.h"
+#include "gpu/multiply.cuh"
+#include "gpu/normed.cuh"
 #include "gpu/wide_product.cuh"
 
 namespace sluice::device {
-
-enum class Epilogue { kBias, kGelu, kResidual, kNorm };
-
-// GELU with the error function itself, not its tanh relative: a polynomial for erf(v / sqrt 2) / v
-// over |v| <= 5, beyond which erf is one in 16 bits. At most 2e-6 from the true value.
-__device__ __forceinline__ float gelu(float value) {
-  const float v = fminf(fmaxf(value, -5.0F), 5.0F);
-  const float u = fmaf(v * v, 0.08F, -1.0F);
-  float p = 0.0014707527589052916F;
-  p = fmaf(p, u, -0.003353461856022477F);
-  p = fmaf(p, u, 0.0027491922955960035F);
-  p = fmaf(p, u, -0.005053833592683077F);
-  p = fmaf(p, u, 0.01353305485099554F);
-  p = fmaf(p, u, -0.02261424995958805F);
-  p = fmaf(p, u, 0.03247217833995819F);
-  p = fmaf(p, u, -0.046426255255937576F);
-  p = fmaf(p, u, 0.06295351684093475F);
-  p = fmaf(p, u, -0.08090256154537201F);
-  p = fmaf(p, u, 0.10303585976362228F);
-  p = fmaf(p, u, -0.1405918151140213F);
-  p = fmaf(p, u, 0.2827276289463043F);
-  const float half = 0.5F * value;
-  return fmaf(half, p * v, half);
-}
 
 // What is done to x before the product.
 enum class Prologue { kNone, kNorm };
@@ -164,73 +143,22 @@ class GemmBlock {
   }
 
   // A thread copies the same part of every kRowsAtOnce-th row, so that addresses are sums.
-  // All of x is on its way; as many threads as a part has 16 bytes share a row.
+  // All of x is on its way.
   __device__ void normalise_x() {
     static_assert(!kNormed || (kThreads / 8 == kRows &&
                                (kStages - 1) * kDepth * 64 >= static_cast<int>(kNormedInputsMax)));
-    // Loops that are not unrolled: at the start of a small kernel, fetching code takes longest.
-    const int slabs = steps_ * kDepth;
     copies_wait<0>();
     __syncthreads();
-    float sum = 0;
-#pragma unroll 1
-    for (int i = 0; i < slabs; ++i) {
-      float values[8];
-      unpack_part(i, values);
-#pragma unroll
-      for (const float value : values) sum += value;
-    }
-    const auto width = static_cast<float>(params_.inputs);
-    const float mean = row_sum(sum) / width;
-    float squares = 0;
-#pragma unroll 1
-    for (int i = 0; i < slabs; ++i) {
-      float values[8];
-      unpack_part(i, values);
-#pragma unroll
-      for (const float value : values) squares += (value - mean) * (value - mean);
-    }
-    const float factor = rsqrtf(row_sum(squares) / width + params_.epsilon);
-    const float* scale = reinterpret_cast<const float*>(shared_ + kNormedAt) + thread_ % 8 * 8;
     const int row = first_row_ + thread_ / 8;
+    SlabRow slabs{shared_ + (copy_to_ - base_), kDepth, kStageBytes, kRows * 128,
+                  steps_ * kDepth};
     // Each column of blocks computes the same; the first keeps it, for the residual.
-    const bool keeps = blockIdx.x == 0 && row < tokens_;
-    HalfBits* out = params_.x_out + static_cast<size_t>(row) * params_.inputs + thread_ % 8 * 8;
-#pragma unroll 1
-    for (int i = 0; i < slabs; ++i, scale += 64, out += 64) {
-      float values[8];
-      unpack_part(i, values);
-      uint32_t words[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const float2 by = *reinterpret_cast<const float2*>(scale + 2 * j);
-        const float2 to = *reinterpret_cast<const float2*>(scale + kNormedInputsMax + 2 * j);
-        words[j] = pack((values[2 * j] - mean) * factor * by.x + to.x,
-                        (values[2 * j + 1] - mean) * factor * by.y + to.y);
-      }
-      *x_part(i) = {words[0], words[1], words[2], words[3]};
-      if (keeps) *reinterpret_cast<uint4*>(out) = {words[0], words[1], words[2], words[3]};
-    }
-  }
-  __device__ void unpack_part(int slab, float (&values)[8]) const {
-    const uint4 bits = *x_part(slab);
-    const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float2 pair = unpack(words[j]);
-      values[2 * j] = pair.x;
-      values[2 * j + 1] = pair.y;
-    }
-  }
-  // This thread's sixteen bytes of slab `slab` of x.
-  __device__ uint4* x_part(int slab) const {
-    return reinterpret_cast<uint4*>(shared_ + slab / kDepth * kStageBytes +
-                                    slab % kDepth * kRows * 128 + (copy_to_ - base_));
-  }
-  // Over the eight threads of a row.
-  __device__ static float row_sum(float value) {
-    value = quad_sum(value);
-    return value + __shfl_xor_sync(0xffffffffU, value, 4);
+    HalfBits* out = blockIdx.x != 0 || row >= tokens_
+                        ? nullptr
+                        : params_.x_out + static_cast<size_t>(row) * params_.inputs + thread_ % 8 * 8;
+    const float* scale = reinterpret_cast<const float*>(shared_ + kNormedAt) + thread_ % 8 * 8;
+    normalise_slabs(slabs, static_cast<float>(params_.inputs), params_.epsilon, scale,
+                    scale + kNormedInputsMax, out);
   }
 
   template <int kTileRows>
@@ -280,31 +208,9 @@ class GemmBlock {
   }
 
   __device__ void multiply(int slot) {
-    const uint32_t x = stage(slot) + x_row_;
-    const uint32_t weight = stage(slot) + weight_row_;
-#pragma unroll
-    for (int i = 0; i < 4 * kDepth / kWarpsK; ++i) {
-      // Sixteen inputs: which slab of 64, and in it which two parts of 16 bytes.
-      const int slab = i * kWarpsK / 4;
-      const uint32_t parts = i * kWarpsK % 4 * 32;
-      uint32_t a[kM][4];
-      uint32_t b[kN / 2][4];
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-        load_matrices(a[m], x + (slab * kRows + m * 16) * 128 + (x_part_ ^ parts));
-      }
-#pragma unroll
-      for (int n = 0; n < kN / 2; ++n) {
-        load_matrices(b[n], weight + (slab * kColumns + n * 16) * 128 + (weight_part_ ^ parts));
-      }
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-#pragma unroll
-        for (int n = 0; n < kN; ++n) {
-          multiply_add(sums_[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
-        }
-      }
-    }
+    multiply_stage<kM, kN, 4 * kDepth / kWarpsK, kWarpsK>(
+        sums_, stage(slot) + x_row_, stage(slot) + weight_row_, x_part_, weight_part_,
+        kRows * 128, kColumns * 128);
   }
 
   // Four warps multiply 64 rows with all columns, straight from shared memory.
@@ -322,29 +228,15 @@ class GemmBlock {
 
   // Adds the sums of all warps along the inputs into those of the first.
   __device__ void add_up() {
-    float* parts = reinterpret_cast<float*>(shared_ + (tile_slot_ + 1) % kStages * kStageBytes);
-    constexpr int kSums = kM * kN * 4;
-    const int place = warp_m_ * kWarpsN + warp_n_;
-    constexpr int kPlaces = kWarpsM * kWarpsN;
-    if (warp_k_ > 0) {
-      float* to = parts + ((warp_k_ - 1) * kPlaces + place) * kSums * 32 + lane_;
-#pragma unroll
-      for (int i = 0; i < kSums; ++i) to[i * 32] = sums_[i / 4 / kN][i / 4 % kN][i % 4];
-    }
-    __syncthreads();
-    if (warp_k_ > 0) return;
-#pragma unroll
-    for (int k = 0; k < kWarpsK - 1; ++k) {
-      const float* from = parts + (k * kPlaces + place) * kSums * 32 + lane_;
-#pragma unroll
-      for (int i = 0; i < kSums; ++i) sums_[i / 4 / kN][i / 4 % kN][i % 4] += from[i * 32];
-    }
+    add_warps<kM, kN, kWarpsK, kWarpsM * kWarpsN>(
+        sums_, reinterpret_cast<float*>(shared_ + (tile_slot_ + 1) % kStages * kStageBytes),
+        warp_k_, warp_m_ * kWarpsN + warp_n_, lane_);
   }
 
   // Adds up what the warps along the inputs have summed, four columns of a row per thread at a time,
   // and stores that: a short way for small tiles.
   __device__ void finish_split() {
-    constexpr int kFloats = kColumns + 4;  // of a row
+    constexpr int kFloats = kSplitFloats<kColumns>;
     constexpr int kPart = kRows * kFloats;
     static_assert(!kSplit || kWarpsK * kPart * 4 <= kStages * kStageBytes);
     float* parts = reinterpret_cast<float*>(shared_);
@@ -358,36 +250,8 @@ class GemmBlock {
       }
     }
     __syncthreads();
-    constexpr int kQuads = kColumns / 4;
-#pragma unroll 1
-    for (int i = thread_; i < kRows * kQuads; i += kThreads) {
-      const int row = i / kQuads;
-      const int column = i % kQuads * 4;
-      if (first_row_ + row >= tokens_) break;  // later ones have later rows
-      const size_t at =
-          static_cast<size_t>(first_row_ + row) * params_.outputs + first_column_ + column;
-      uint2 residual = {0, 0};
-      if constexpr (kResidual) residual = *reinterpret_cast<const uint2*>(params_.residual + at);
-      float4 sum = *reinterpret_cast<const float4*>(constants() + column);
-#pragma unroll
-      for (int k = 0; k < kWarpsK; ++k) {
-        const float4 part =
-            *reinterpret_cast<const float4*>(parts + k * kPart + row * kFloats + column);
-        sum.x += part.x;
-        sum.y += part.y;
-        sum.z += part.z;
-        sum.w += part.w;
-      }
-      if constexpr (kEpilogue == Epilogue::kGelu) {
-        sum = {gelu(sum.x), gelu(sum.y), gelu(sum.z), gelu(sum.w)};
-      }
-      if constexpr (kResidual) {
-        const float2 a = unpack(residual.x);
-        const float2 b = unpack(residual.y);
-        sum = {sum.x + a.x, sum.y + a.y, sum.z + b.x, sum.w + b.y};
-      }
-      *reinterpret_cast<uint2*>(params_.out + at) = {pack(sum.x, sum.y), pack(sum.z, sum.w)};
-    }
+    store_split<kRows, kColumns, kWarpsK, kThreads, kEpilogue>(
+        params_, parts, constants(), first_row_, first_column_, tokens_);
   }
 
   __device__ void finish() {

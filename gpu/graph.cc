@@ -53,7 +53,7 @@ Result<Done> GpuGraphs::allocate(uint32_t tokens_max, uint32_t texts_max) {
   CudaApi& api = device_.api();
   tokens_max_ = tokens_max;
   texts_max_ = texts_max;
-  const BatchLayout layout = batch_layout(tokens_max);
+  const BatchLayout layout = batch_layout(tokens_max, texts_max);
   const size_t rows = (tokens_max + kRowsRound - 1) / kRowsRound * kRowsRound;
   const size_t hidden = shape_.hidden;
   places_.ticket = 0;
@@ -112,15 +112,15 @@ Result<Done> GpuGraphs::capture(uint32_t tokens) {
 
 Result<Done> GpuGraphs::record(const BucketPlan& plan) {
   const WeightPlaces& at = weights_.places();
-  const BatchLayout layout = batch_layout(plan.tokens);
+  const BatchLayout block = layout(plan.tokens);
   CudaApi& api = device_.api();
   Result<Done> done = cuda_result(
-      api, api.copy_in_order(arena_.address() + places_.copy, block_.data(), layout.bytes, stream_),
+      api, api.copy_in_order(arena_.address() + places_.copy, block_.data(), block.bytes, stream_),
       "recording a copy");
   if (!done.ok()) return done;
   EmbedParams embed;
   embed.header = arena_.as<const BatchHeader>(places_.copy);
-  embed.tokens = arena_.as<const BatchToken>(places_.copy + layout.tokens);
+  embed.tokens = arena_.as<const BatchToken>(places_.copy + block.tokens);
   embed.words = weights_.at<HalfBits>(at.words);
   embed.positions = weights_.at<HalfBits>(at.positions);
   embed.types = weights_.at<HalfBits>(at.types);
@@ -145,7 +145,7 @@ Result<Done> GpuGraphs::record_output(const BucketPlan& plan) {
   const WeightPlaces& at = weights_.places();
   OutputParams output;
   output.header = arena_.as<const BatchHeader>(places_.copy);
-  output.starts = arena_.as<const uint32_t>(places_.copy + batch_layout(plan.tokens).starts);
+  output.starts = arena_.as<const uint32_t>(places_.copy + layout(plan.tokens).starts);
   output.x = arena_.as<const HalfBits>(places_.hidden);
   if (classifies_) {
     output.dense = weights_.at<HalfBits>(at.pooler.weight);
@@ -196,7 +196,7 @@ Result<Done> GpuGraphs::record_layer(const BucketPlan& plan, const LayerPlace& l
 Result<Done> GpuGraphs::record_attention(const BucketPlan& plan) {
   AttentionParams attention;
   attention.header = arena_.as<const BatchHeader>(places_.copy);
-  attention.tiles = arena_.as<const BatchTile>(places_.copy + batch_layout(plan.tokens).tiles);
+  attention.tiles = arena_.as<const BatchTile>(places_.copy + layout(plan.tokens).tiles);
   attention.qkv = arena_.as<const HalfBits>(places_.wide);
   attention.out = arena_.as<HalfBits>(places_.context);
   attention.heads = shape_.heads;

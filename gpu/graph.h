@@ -31,7 +31,7 @@ class GpuGraphs {
 
   // The block to fill before launch(), and where its parts lie for a batch of so many tokens.
   std::byte* block() const { return block_.data(); }
-  BatchLayout layout(uint32_t tokens) const { return batch_layout(find(tokens).plan.tokens); }
+  BatchLayout block_layout(uint32_t tokens) const { return layout(find(tokens).plan.tokens); }
   // Runs the smallest graph that takes `tokens` tokens: one call of the driver. The block and the
   // outputs are the device's until done().
   Result<Done> launch(uint32_t tokens);
@@ -61,6 +61,7 @@ class GpuGraphs {
     size_t copy = 0, hidden = 0, sums = 0, wide = 0, context = 0, ticket = 0, bytes = 0;
   };
 
+  BatchLayout layout(uint32_t bucket) const { return batch_layout(bucket, texts_max_); }
   GpuGraphs(GpuDevice& device, const GpuModel& model, const GpuWeights& weights);
   Result<Done> allocate(uint32_t tokens_max, uint32_t texts_max);
   Result<Done> capture(uint32_t tokens);

@@ -122,7 +122,7 @@ Result<Done> GpuRunner::launch(std::span<const std::span<const int32_t>> rows, u
 }
 
 void GpuRunner::fill(std::span<const std::span<const int32_t>> rows, uint32_t tokens) {
-  const BatchLayout layout = graphs_->layout(tokens);
+  const BatchLayout layout = graphs_->block_layout(tokens);
   std::byte* block = graphs_->block();
   auto* token = reinterpret_cast<BatchToken*>(block + layout.tokens);
   auto* starts = reinterpret_cast<uint32_t*>(block + layout.starts);
