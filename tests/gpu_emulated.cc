@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace sluice {
@@ -381,24 +379,6 @@ CUresult EmulatedCuda::executable_destroy(CUgraphExec executable) {
 
 std::string EmulatedCuda::error_name(CUresult code) {
   return "CUDA_ERROR_" + std::to_string(static_cast<int>(code));
-}
-
-std::vector<GpuImage> ptx_images(int capability) {
-  static std::map<int, std::map<std::string, std::string>> texts;
-  std::vector<GpuImage> images;
-  for (const char* name : {"row", "gemm", "norm", "attention", "output"}) {
-    std::string& text = texts[capability][name];
-    if (text.empty()) {
-      std::ostringstream bytes;
-      bytes << std::ifstream(std::string(SLUICE_GPU_PTX_FOLDER) + "/" + name + "_kernels.sm_" +
-                             std::to_string(capability) + ".ptx")
-                   .rdbuf();
-      text = bytes.str();
-      ASSERT(!text.empty());
-    }
-    images.push_back({name, text.c_str()});
-  }
-  return images;
 }
 
 }  // namespace sluice

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "gpu/cuda_api.h"
-#include "gpu/device.h"
 #include "tests/ptx/launch.h"
 
 namespace sluice {
@@ -136,9 +135,5 @@ class EmulatedCuda final : public CudaApi {
   std::map<void*, std::unique_ptr<Recording>> executables_;
   std::map<void*, std::unique_ptr<Recording>> streams_;  // null while nothing is captured
 };
-
-// The kernels of gpu/ as PTX for `capability` (75, 80 or 90), for GpuDevice::open(). The texts
-// stay.
-std::vector<GpuImage> ptx_images(int capability);
 
 }  // namespace sluice

@@ -11,6 +11,7 @@
 #include "gpu/cuda_counting.h"
 #include "gpu/engine_gpu.h"
 #include "tests/gpu_emulated.h"
+#include "tests/gpu_ptx_images.h"
 #include "tests/reference_bert.h"
 
 namespace sluice {
@@ -88,7 +89,7 @@ double cosine(std::span<const float> got, const std::vector<double>& wanted) {
 
 std::vector<std::vector<int32_t>> some_rows(const ReferenceBert& reference) {
   std::vector<std::vector<int32_t>> rows;
-  for (const size_t length : {3U, 65U, 1U, 17U, 96U, 90U}) {
+  for (const size_t length : {3U, 65U, 1U, 96U}) {
     rows.push_back(reference.random_ids(length, length));
   }
   return rows;

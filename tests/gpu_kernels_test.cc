@@ -5,6 +5,7 @@
 
 #include "gpu/check/bench_device.h"
 #include "tests/gpu_emulated.h"
+#include "tests/gpu_ptx_images.h"
 
 namespace sluice {
 namespace {

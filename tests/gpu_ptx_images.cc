@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/gpu_ptx_images.h"
+
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+
+#include "base/assert.h"
+
+namespace sluice {
+
+std::vector<GpuImage> ptx_images(int capability) {
+  static std::map<int, std::map<std::string, std::string>> texts;
+  std::vector<GpuImage> images;
+  for (const char* name : {"row", "gemm", "norm", "attention", "output"}) {
+    std::string& text = texts[capability][name];
+    if (text.empty()) {
+      std::ostringstream bytes;
+      bytes << std::ifstream(std::string(SLUICE_GPU_PTX_FOLDER) + "/" + name + "_kernels.sm_" +
+                             std::to_string(capability) + ".ptx")
+                   .rdbuf();
+      text = bytes.str();
+      ASSERT(!text.empty());
+    }
+    images.push_back({name, text.c_str()});
+  }
+  return images;
+}
+
+}  // namespace sluice
