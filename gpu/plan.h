@@ -41,7 +41,7 @@ std::vector<KernelPlan> product_plans(const GpuTraits& traits, ProductKind kind,
                                       const ProductSize& shape);
 
 // Beyond so many tokens, kernels that hold whole rows are faster than BucketPlan::normed.
-inline constexpr uint32_t kFewTokens = 256;
+inline constexpr uint32_t kFewTokens = 32;
 
 // All of one bucket: batches of at most `tokens` tokens.
 struct BucketPlan {
@@ -49,7 +49,7 @@ struct BucketPlan {
   KernelPlan embed, qkv, attention, attention_output, intermediate, output, finish;
   // The norm after a product whose kernel cannot do it; without a name where it does.
   KernelPlan attention_norm, output_norm;
-  // Few tokens, without clusters: the products that follow a norm do it themselves, as they load
+  // Few tokens: the products that follow a norm do it themselves, as they load
   // its rows, so that nothing waits for whole rows in between. Then `attention_output` and `output`
   // only add the residual, `qkv` is for the first layer alone, and `last_norm` ends the last.
   bool normed = false;

@@ -264,9 +264,12 @@ CUresult EmulatedCuda::module_function(CUfunction* function, CUmodule module, co
   return result("module_function");
 }
 
-CUresult EmulatedCuda::function_set(CUfunction function, CUfunction_attribute, int value) {
-  if (value > machine_.shared_max) return CUDA_ERROR_INVALID_VALUE;
-  shared_allowed_[function] = value;
+CUresult EmulatedCuda::function_set(CUfunction function, CUfunction_attribute attribute,
+                                    int value) {
+  if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+    if (value > machine_.shared_max) return CUDA_ERROR_INVALID_VALUE;
+    shared_allowed_[function] = value;
+  }
   return result("function_set");
 }
 

@@ -283,7 +283,7 @@ TEST_CASE("gpu: what fails at the start is an error that says what, and leaves n
       "memory_create",  "memory_map",         "memory_access",     "address_reserve",
       "copy_to_device", "memory_granularity", "stream_create",     "capture_begin",
       "capture_end",    "graph_nodes",        "graph_instantiate", "graph_upload",
-      "launch",         "stream_synchronize", "copy_in_order"};
+      "launch",         "stream_synchronize", "copy_in_order",     "function_set"};
   for (const char* method : methods) {
     for (const uint64_t call : {1U, 2U}) {
       CAPTURE(method);
