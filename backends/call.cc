@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/call.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <ctime>
+
+#include "base/http1_head.h"
 
 namespace sluice {
 
@@ -18,14 +21,8 @@ CallDone failed(CallId call, Failure failure, Error error) {
 }
 
 bool is_set(std::span<const std::pair<std::string, std::string>> headers, std::string_view name) {
-  for (const auto& [own, value] : headers) {
-    if (own.size() == name.size() &&
-        std::equal(own.begin(), own.end(), name.begin(), [](char a, char b) {
-          return (a >= 'A' && a <= 'Z' ? a + 32 : a) == (b >= 'A' && b <= 'Z' ? b + 32 : b);
-        }))
-      return true;
-  }
-  return false;
+  return std::ranges::any_of(
+      headers, [&](const auto& own) { return http1::equal_any_case(own.first, name); });
 }
 
 }  // namespace

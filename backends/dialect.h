@@ -38,9 +38,6 @@ struct Asked {
     std::optional<uint32_t> dimensions;  // cut here if the backend did not (engines)
     std::vector<Slice> texts;            // rerank: the documents, raw JSON, if return_text
     std::string model;                   // as named in the answer
-    std::vector<std::string> names;      // OIP: requested outputs and how each is encoded
-    std::vector<int64_t> extents;        // OIP
-    bool binary = false;                 // OIP
   } shape;
 };
 

@@ -7,6 +7,7 @@
 #include "backends/codec_answer.h"
 #include "backends/codec_tei.h"
 #include "backends/dialect_openai.h"
+#include "base/http1_head.h"
 #include "base/json.h"
 
 namespace sluice {
@@ -98,9 +99,8 @@ void append_member(std::string& out, std::string_view name, uint32_t number) {
 Result<std::vector<Outcome>> outcomes_of(std::vector<Output> outputs, std::span<const CallRow> rows,
                                          const CallAnswer& answer) {
   constexpr std::string_view kTokens = "x-compute-tokens";
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
   for (const Header& header : answer.headers) {
-    if (!std::ranges::equal(header.name, kTokens, {}, lower)) continue;
+    if (!http1::equal_any_case(header.name, kTokens)) continue;
     uint32_t tokens = 0;
     const char* const end = header.value.data() + header.value.size();
     const auto parsed = std::from_chars(header.value.data(), end, tokens);

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/assert.h"
+#include "base/http1_head.h"
 #include "gateway/units.h"
 
 namespace sluice {
@@ -143,15 +144,9 @@ std::optional<Error> check_own_header(std::string_view name, std::string_view va
   static constexpr std::string_view kOurs[] = {
       "connection", "keep-alive",        "proxy-connection", "te",   "trailer",
       "upgrade",    "transfer-encoding", "content-length",   "host", "expect"};
-  const auto token_byte = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  };
-  if (name.empty() || !std::all_of(name.begin(), name.end(), token_byte))
-    return Error{Code::kInvalid, "is not a header's name"};
-  std::string lower(name);
-  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  if (std::find(std::begin(kOurs), std::end(kOurs), lower) != std::end(kOurs))
+  if (!http1::is_token(name)) return Error{Code::kInvalid, "is not a header's name"};
+  if (std::ranges::any_of(kOurs,
+                          [&](std::string_view our) { return http1::equal_any_case(our, name); }))
     return Error{Code::kInvalid, "is a header that the gateway itself must set"};
   const bool clean = std::all_of(value.begin(), value.end(), [](char c) {
     return c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/http1_head.h"
+
 namespace sluice {
 
 namespace {
@@ -25,11 +27,10 @@ constexpr std::string_view kCodecs[] = {"content-type", "content-encoding",
 constexpr std::string_view kCredentials[] = {
     "authorization", "x-api-key", "api-key", "cookie", "openai-organization", "openai-project"};
 
-char lower(char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); }
-
 template <size_t N>
 bool one_of(std::string_view name, const std::string_view (&names)[N]) {
-  return std::ranges::any_of(names, [&](std::string_view one) { return same_name(one, name); });
+  return std::ranges::any_of(
+      names, [&](std::string_view one) { return http1::equal_any_case(one, name); });
 }
 
 // FNV-1a; whose share a request takes need not be a secret, only the same for the same credentials.
@@ -40,17 +41,13 @@ uint64_t fingerprint(std::string_view bytes, uint64_t hash) {
 
 }  // namespace
 
-bool same_name(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
-}
-
 bool is_hop_by_hop(std::string_view name) { return one_of(name, kHopByHop); }
 
 bool is_harmless(std::string_view name) {
   return one_of(name, kHarmless) ||
          std::ranges::any_of(kHarmlessPrefixes, [&](std::string_view prefix) {
-           return name.size() >= prefix.size() && same_name(name.substr(0, prefix.size()), prefix);
+           return name.size() >= prefix.size() &&
+                  http1::equal_any_case(name.substr(0, prefix.size()), prefix);
          });
 }
 
@@ -58,15 +55,12 @@ bool is_credential(std::string_view name) { return one_of(name, kCredentials); }
 
 bool is_listed_in_connection(std::span<const Header> headers, std::string_view name) {
   for (const Header& header : headers) {
-    if (!same_name(header.name, "connection")) continue;
-    std::string_view rest = header.value;
-    while (!rest.empty()) {
-      std::string_view one = rest.substr(0, rest.find(','));
-      rest.remove_prefix(std::min(rest.size(), one.size() + 1));
-      while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) one.remove_prefix(1);
-      while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) one.remove_suffix(1);
-      if (!one.empty() && same_name(one, name)) return true;
-    }
+    if (!http1::equal_any_case(header.name, "connection")) continue;
+    bool listed = false;
+    http1::for_each_element(header.value, [&](std::string_view one) {
+      listed |= !one.empty() && http1::equal_any_case(one, name);
+    });
+    if (listed) return true;
   }
   return false;
 }
@@ -80,7 +74,7 @@ std::vector<std::pair<std::string, std::string>> merge_headers(std::span<const H
     if (own_credentials && is_credential(header.name)) continue;
     if (is_listed_in_connection(headers, header.name)) continue;
     std::string name(header.name);
-    std::ranges::transform(name, name.begin(), lower);
+    for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
     kept.emplace_back(std::move(name), header.value);
   }
   return kept;

@@ -22,8 +22,6 @@ bool is_harmless(std::string_view name);
 bool is_credential(std::string_view name);
 // Whether a Connection header of `headers` lists `name`, which then ends here too.
 bool is_listed_in_connection(std::span<const Header> headers, std::string_view name);
-// Equality of names.
-bool same_name(std::string_view a, std::string_view b);
 
 // What of a client's headers goes into the key of its request, and so to the upstream: all that are
 // neither harmless nor hop-by-hop nor a codec's business; no credentials if the gateway has its

@@ -4,13 +4,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/http1_head.h"
 #include "gateway/headers.h"
 
 namespace sluice {
 
 namespace {
 
-bool wants_websocket(const RequestHead& head) { return same_name(head.upgrade, "websocket"); }
+bool wants_websocket(const RequestHead& head) {
+  return http1::equal_any_case(head.upgrade, "websocket");
+}
 
 void append_header(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ").append(value).append("\r\n");
@@ -22,8 +25,8 @@ std::string answer_head(const UpstreamHead& head, bool keep_length) {
   out += head.reason.empty() ? http_reason(head.status) : head.reason;
   out += "\r\n";
   for (const Header& header : head.headers) {
-    const bool length = same_name(header.name, "content-length");
-    const bool trailer = same_name(header.name, "trailer");
+    const bool length = http1::equal_any_case(header.name, "content-length");
+    const bool trailer = http1::equal_any_case(header.name, "trailer");
     if (length ? !keep_length : is_hop_by_hop(header.name) && !trailer) continue;
     if (is_listed_in_connection(head.headers, header.name)) continue;
     append_header(out, header.name, header.value);
@@ -82,20 +85,22 @@ void PassThrough::build_headers() {
   texts_.reserve(8);  // views point into the elements
   const bool websocket = wants_websocket(head_);
   for (const Header& header : head_.headers) {
-    if (same_name(header.name, "host")) {
+    if (http1::equal_any_case(header.name, "host")) {
       headers_.push_back({header.name, config.preserve_host
                                            ? header.value
                                            : std::string_view(target_.origin.authority)});
       continue;
     }
-    if (same_name(header.name, "content-length") && !head_.chunked) {
+    if (http1::equal_any_case(header.name, "content-length") && !head_.chunked) {
       headers_.push_back(header);
       continue;
     }
     if (is_hop_by_hop(header.name) || is_listed_in_connection(head_.headers, header.name)) continue;
-    if (header.name.size() > 9 && same_name(header.name.substr(0, 9), "x-sluice-")) continue;
-    const bool replaced = std::ranges::any_of(
-        config.headers, [&](const auto& own) { return same_name(own.first, header.name); });
+    if (header.name.size() > 9 && http1::equal_any_case(header.name.substr(0, 9), "x-sluice-"))
+      continue;
+    const bool replaced = std::ranges::any_of(config.headers, [&](const auto& own) {
+      return http1::equal_any_case(own.first, header.name);
+    });
     if (!replaced) headers_.push_back(header);
   }
   if (!head_.find("host")) headers_.push_back({"Host", target_.origin.authority});

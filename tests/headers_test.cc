@@ -3,15 +3,17 @@
 
 #include <doctest/doctest.h>
 
+#include "base/http1_head.h"
+
 namespace sluice {
 namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 TEST_CASE("a name is the same in any case") {
-  CHECK(same_name("Content-TYPE", "content-type"));
-  CHECK(!same_name("content-typ", "content-type"));
-  CHECK(!same_name("", "a"));
+  CHECK(http1::equal_any_case("Content-TYPE", "content-type"));
+  CHECK(!http1::equal_any_case("content-typ", "content-type"));
+  CHECK(!http1::equal_any_case("", "a"));
 }
 
 TEST_CASE("what a Connection header lists ends at this hop") {
