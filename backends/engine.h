@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "base/chunk.h"
@@ -46,6 +47,41 @@ class Engine {
   virtual void submit(EngineJob job) = 0;
   // How many jobs may be unfinished at a time. Constant.
   virtual uint32_t slots() const = 0;
+};
+
+// Whether a device can take batches now, and if not, why.
+enum class Absence : uint8_t {
+  kNone,      // it can
+  kUnloaded,  // its weights are out; load() brings them back
+  kLost,      // it has failed for good
+};
+
+// What a device has done since its engine was made.
+struct DeviceStats {
+  uint64_t batches = 0;        // that it was given
+  uint64_t submissions = 0;    // calls of its driver that gave it work for them
+  uint64_t weight_loads = 0;   // times its weights were loaded again
+  uint32_t graph_kernels = 0;  // kernels of the recorded graph that has the most nodes
+  uint32_t graph_copies = 0;   // and its copies
+  Duration busy;               // from submissions to their results
+};
+
+// An engine on a device of its own, whose weights can be taken off it. Jobs may be submitted at any
+// time: without weights they wait for them, and a device that is lost answers kUnavailable.
+class DeviceEngine : public Engine {
+ public:
+  // From any thread.
+  virtual Absence absence() const = 0;
+  // Takes the weights off the device, after the jobs that were submitted before. absence() says so
+  // at once. Nothing happens if the device is away already.
+  virtual void unload() = 0;
+  // Begins to bring them back; absence() says when they are there, and stays kUnloaded if there is
+  // no memory for them now. Nothing happens if it has begun already.
+  virtual void load() = 0;
+  // From any thread.
+  virtual DeviceStats stats() const = 0;
+  // The device's name, e.g. "NVIDIA H100 80GB HBM3".
+  virtual const std::string& device_name() const = 0;
 };
 
 // How an engine reports: called on its own thread; must only post mail.

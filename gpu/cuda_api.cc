@@ -244,7 +244,7 @@ const char* fill(void* library, Table& table) {
 }  // namespace
 
 Result<std::unique_ptr<CudaApi>> open_cuda_driver() {
-  void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (library == nullptr) {
     return Error{Code::kUnavailable, "no CUDA driver: libcuda.so.1 is not on this machine"};
   }
@@ -255,12 +255,6 @@ Result<std::unique_ptr<CudaApi>> open_cuda_driver() {
                  std::string("the CUDA driver is too old: it has no ") + missing};
   }
   return std::unique_ptr<CudaApi>(std::make_unique<Driver>(library, table));
-}
-
-Result<Done> cuda_result(CudaApi& api, CUresult code, const char* what) {
-  if (code == CUDA_SUCCESS) return Done{};
-  const Code kind = code == CUDA_ERROR_OUT_OF_MEMORY ? Code::kUnavailable : Code::kInternal;
-  return Error{kind, std::string("GPU: ") + what + ": " + api.error_name(code)};
 }
 
 }  // namespace sluice

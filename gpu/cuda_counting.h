@@ -23,6 +23,15 @@ struct CudaCounts {
   uint64_t submissions() const { return graph_launches + kernel_launches + copies + sets; }
 };
 
+// What a recorded graph is made of.
+struct CudaNodes {
+  uint32_t kernels = 0;
+  uint32_t copies = 0;
+
+  // All of them.
+  uint32_t all() const { return kernels + copies; }
+};
+
 // Passes each call on to another CudaApi.
 class CountingCuda final : public CudaApi {
  public:
@@ -30,6 +39,9 @@ class CountingCuda final : public CudaApi {
   explicit CountingCuda(CudaApi& api) : api_(api) {}
   // What has been counted; from any thread.
   CudaCounts counts() const { return {graph_launches_, kernel_launches_, copies_, sets_}; }
+  // The nodes of that graph among those recorded so far which has the most. On the thread that
+  // records.
+  const CudaNodes& largest_graph() const { return largest_; }
 
   CUresult init() override { return api_.init(); }
   CUresult device_count(int* count) override { return api_.device_count(count); }
@@ -93,7 +105,11 @@ class CountingCuda final : public CudaApi {
     return api_.copy_to_device(to, from, bytes);
   }
   CUresult copy_in_order(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) override {
-    if (!capturing_) ++copies_;
+    if (capturing_) {
+      ++recorded_.copies;
+    } else {
+      ++copies_;
+    }
     return api_.copy_in_order(to, from, bytes, stream);
   }
   CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) override {
@@ -115,7 +131,11 @@ class CountingCuda final : public CudaApi {
     return api_.function_set(function, attribute, value);
   }
   CUresult launch(const CudaLaunch& launch, CUstream stream) override {
-    if (!capturing_) ++kernel_launches_;
+    if (capturing_) {
+      ++recorded_.kernels;
+    } else {
+      ++kernel_launches_;
+    }
     return api_.launch(launch, stream);
   }
   CUresult stream_create(CUstream* stream) override { return api_.stream_create(stream); }
@@ -124,10 +144,12 @@ class CountingCuda final : public CudaApi {
   CUresult stream_synchronize(CUstream stream) override { return api_.stream_synchronize(stream); }
   CUresult capture_begin(CUstream stream) override {
     capturing_ = true;
+    recorded_ = {};
     return api_.capture_begin(stream);
   }
   CUresult capture_end(CUstream stream, CUgraph* graph) override {
     capturing_ = false;
+    if (recorded_.all() > largest_.all()) largest_ = recorded_;
     return api_.capture_end(stream, graph);
   }
   CUresult graph_nodes(CUgraph graph, size_t* count) override {
@@ -156,6 +178,8 @@ class CountingCuda final : public CudaApi {
   std::atomic<uint64_t> copies_ = 0;
   std::atomic<uint64_t> sets_ = 0;
   std::atomic<bool> capturing_ = false;
+  CudaNodes recorded_;  // so far, while capturing
+  CudaNodes largest_;
 };
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 // works on one batch as fast as on two halves of it, and rows that come meanwhile make the next
 // batch.
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -13,12 +14,13 @@
 #include "backends/engine.h"
 #include "base/result.h"
 #include "base/work_queue.h"
+#include "gpu/cuda_counting.h"
 #include "gpu/runner.h"
 
 namespace sluice {
 
 // Rows are as EngineJob has them; outputs are vectors, or a classifier's logits, of width() floats.
-class GpuEngine final : public Engine {
+class GpuEngine final : public DeviceEngine {
  public:
   // Starts the thread; everything else is as GpuRunner::make() says, and happens on that thread.
   // `done` as described at Engine.
@@ -33,28 +35,58 @@ class GpuEngine final : public Engine {
   void submit(EngineJob job) override;
   uint32_t slots() const override { return 1; }
 
+  Absence absence() const override { return absence_; }
+  void unload() override;
+  void load() override;
+  DeviceStats stats() const override;
+  const std::string& device_name() const override { return device_name_; }
+
   size_t width() const { return width_; }
-  // The device's name, e.g. "NVIDIA H100 80GB HBM3".
-  const std::string& device_name() const { return device_name_; }
 
  private:
+  // What the thread is told to do.
+  struct Order {
+    enum class Kind { kRun, kUnload, kLoad };
+    Kind kind = Kind::kRun;
+    EngineJob job;  // of kRun
+  };
+
   GpuEngine(std::unique_ptr<CudaApi> api, EngineSink done);
   void work(std::span<const GpuImage> images, const GpuModel& model, GpuRunnerOptions options);
+  Result<Done> warm_up(GpuRunner& runner);
+  void obey(GpuRunner& runner, const Order& order);
+  void unload(GpuRunner& runner);
+  Result<Done> load(GpuRunner& runner);
   EngineDone answer(GpuRunner& runner, const EngineJob& job);
+  Result<Done> run(GpuRunner& runner, std::span<const std::span<const int32_t>> rows, float* out);
 
   const std::unique_ptr<CudaApi> api_;
+  CountingCuda counting_;
   const EngineSink done_;
+  // Constant after make().
   size_t width_ = 0;
   std::string device_name_;
+  CudaNodes nodes_;
   std::function<Instant()> now_;
-  WorkQueue<EngineJob> jobs_;
+
+  std::atomic<Absence> absence_ = Absence::kNone;
+  std::atomic<bool> loading_ = false;  // a kLoad is under way
+  // Of DeviceStats; the engine's thread writes them.
+  std::atomic<uint64_t> batches_ = 0, submissions_ = 0, weight_loads_ = 0;
+  std::atomic<int64_t> busy_ns_ = 0;
+
+  WorkQueue<Order> orders_;
   WorkQueue<Result<Done>> started_;  // how the start went, once
   std::thread thread_;
 };
 
+// The number of GPUs that this machine's driver shows to this process, which is never 0:
+// kUnavailable, saying in one sentence what is missing, without a driver or a GPU.
+Result<int> count_gpus();
+
 // The engine on this machine's own driver, with the kernels built into this program. kUnavailable
 // without a driver or a device, and as GpuEngine::make().
-Result<std::unique_ptr<Engine>> make_gpu_engine(const GpuModel& model, GpuRunnerOptions options,
-                                                EngineSink done);
+Result<std::unique_ptr<DeviceEngine>> make_gpu_engine(const GpuModel& model,
+                                                      GpuRunnerOptions options, EngineSink done);
 
 }  // namespace sluice

@@ -145,8 +145,9 @@ Result<Done> MappedMemory::unback() {
   ASSERT(api_ != nullptr && backed_);
   backed_ = false;
   Result<Done> unmapped = cuda_result(*api_, api_->memory_unmap(address_, bytes_), "unmapping");
-  if (!unmapped.ok()) return unmapped;
-  return cuda_result(*api_, api_->memory_release(handle_), "freeing memory");
+  // Memory that is still mapped is freed when its context goes.
+  Result<Done> released = cuda_result(*api_, api_->memory_release(handle_), "freeing memory");
+  return unmapped.ok() ? released : unmapped;
 }
 
 }  // namespace sluice

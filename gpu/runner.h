@@ -46,8 +46,11 @@ class GpuRunner {
   // True after an error of the device. Every run() then fails at once.
   bool failed() const { return failed_; }
 
-  // Gives the weights' memory back. The next run() loads them again.
+  // Gives the weights' memory back. load() or the next run() loads them again. REQUIRES: loaded()
   Result<Done> unload() { return weights_.unload(); }
+  // Loads them, to the same addresses. kUnavailable if memory is short. REQUIRES: !loaded()
+  Result<Done> load() { return weights_.load(); }
+  bool loaded() const { return weights_.loaded(); }
 
   size_t width() const { return shape_.width(); }
   uint32_t tokens_max() const { return shape_.tokens_max; }

@@ -204,10 +204,15 @@ Result<GpuWeights> GpuWeights::make(GpuDevice& device, const GpuModel& model) {
 }
 
 Result<Done> GpuWeights::load() {
-  Result<Done> backed = memory_.back();
-  if (!backed.ok()) return backed;
-  return cuda_result(*api_, api_->copy_to_device(memory_.address(), staging_.data(), places_.bytes),
-                     "copying the weights");
+  Result<Done> done = memory_.back();
+  if (done.ok()) {
+    done =
+        cuda_result(*api_, api_->copy_to_device(memory_.address(), staging_.data(), places_.bytes),
+                    "copying the weights");
+  }
+  // Memory without the weights in it must not pass for loaded.
+  if (!done.ok() && memory_.backed()) static_cast<void>(memory_.unback());
+  return done;
 }
 
 Result<Done> GpuWeights::unload() { return memory_.unback(); }
