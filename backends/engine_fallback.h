@@ -29,6 +29,7 @@ enum class FallbackReason : uint8_t {
 };
 inline constexpr size_t kFallbackReasons = 3;
 
+// Rows and outputs are those of the two engines.
 class FallbackEngine final : public Engine {
  public:
   // How it behaves.

@@ -89,7 +89,8 @@ struct BackendConfig {
   std::optional<EchoTimes> echo;  // the echo engine instead of a folder
   DeviceChoice device;
   PrecisionChoice precision = PrecisionChoice::kAuto;
-  uint64_t threads = 0;  // 0: as Config::threads
+  uint64_t threads = 0;   // 0: as Config::threads
+  Duration unload_after;  // without work, of a GPU's weights; 0: never
   // Of an HTTP endpoint.
   UpstreamConfig upstream;
 };

@@ -18,16 +18,18 @@ Gateway::Gateway(const Config& config, uint64_t id_seed, World world)
 
 Gateway::~Gateway() = default;
 
-Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<Engine*>& engines) {
+Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<Engine*>& engines,
+                           std::vector<Device> devices) {
   Result<Upstreams> upstreams = Upstreams::make(config_);
   if (!upstreams.ok()) return upstreams.error();
   upstreams_ = std::move(upstreams).value();
   describe_upstreams(models);
+  devices_ = std::make_unique<Devices>(*world_.core, std::move(devices));
   Api::Options api;
   api.models = std::move(models);
   api.passthrough = upstreams_.passthrough().has_value();
   api.started_unix_seconds = world_.core->unix_seconds();
-  api.render_metrics = [this] { return metrics_.render(); };
+  api.render_metrics = [this] { return render_metrics(); };
   api_ = std::make_unique<Api>(std::move(api));
   std::vector<uint32_t> slots;
   slots.reserve(engines.size());
@@ -58,6 +60,10 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   }
   api_->set_phase(Phase::kReady);
   return Done{};
+}
+
+std::string Gateway::render_metrics() const {
+  return metrics_.render() + (devices_ ? devices_->render() : std::string());
 }
 
 // What the configuration says of each model's endpoints.

@@ -17,6 +17,7 @@
 #include "gateway/api.h"
 #include "gateway/byte_budget.h"
 #include "gateway/config.h"
+#include "gateway/devices.h"
 #include "gateway/dispatcher.h"
 #include "gateway/offload.h"
 #include "gateway/server.h"
@@ -47,9 +48,10 @@ class Gateway {
   EngineSink sink() { return engine_mail(events_); }
   // Takes the models, opens the listeners and sets the loops' turn handlers. `engines` are in the
   // order of the configuration's backends, null for endpoints, and outlive their last use by the
-  // loops. Called once,
-  // before the loops run.
-  Result<Done> open(std::vector<ServedModel> models, const std::vector<Engine*>& engines);
+  // loops. `devices` are the GPUs under them, whose engines outlive that too. Called once, before
+  // the loops run.
+  Result<Done> open(std::vector<ServedModel> models, const std::vector<Engine*>& engines,
+                    std::vector<Device> devices = {});
 
   // The addresses that open() got.
   Address main_address() const { return main_address_; }
@@ -61,7 +63,7 @@ class Gateway {
   // Bytes held for clients now; from any thread.
   uint64_t bytes_held() const { return budget_.held(); }
   // All metrics as Prometheus' text; from any thread.
-  std::string render_metrics() const { return metrics_.render(); }
+  std::string render_metrics() const;
 
  private:
   // One I/O loop and what lives on it.
@@ -91,6 +93,7 @@ class Gateway {
   Upstreams upstreams_;
   std::unique_ptr<Api> api_;
   std::vector<std::unique_ptr<Io>> io_;
+  std::unique_ptr<Devices> devices_;
   std::unique_ptr<Shadow> shadow_;  // null: no model is only counted
   std::unique_ptr<Dispatcher> dispatcher_;
   std::atomic<bool> draining_{false};

@@ -2,10 +2,14 @@
 #include "gateway/models.h"
 
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "backends/engine_cpu.h"
 #include "backends/engine_echo.h"
+#include "backends/engine_fallback.h"
+#include "gateway/gpu.h"
 
 namespace sluice {
 namespace {
@@ -22,6 +26,7 @@ struct Loading {
 struct Loaded {
   std::unique_ptr<Engine> engine;
   std::shared_ptr<const EmbeddedModel> model;
+  std::optional<Device> device;
 };
 
 Error named(const ModelConfig& model, const Error& error) {
@@ -32,15 +37,96 @@ Result<Loaded> load_echo(const BackendConfig& backend, const Loading& loading) {
   Result<std::unique_ptr<EchoEngine>> engine =
       EchoEngine::make({.times = *backend.echo, .now = loading.clock}, loading.sink);
   if (!engine.ok()) return engine.error();
-  return Loaded{std::move(engine).value(), std::make_shared<EmbeddedEcho>()};
+  return Loaded{std::move(engine).value(), std::make_shared<EmbeddedEcho>(), {}};
+}
+
+std::string device_name(const DeviceChoice& device) {
+  if (device.kind == DeviceChoice::Kind::kCpu) return "cpu";
+  return "cuda:" + std::to_string(device.index);
+}
+
+// The GPU that `backend` asks for, or null where the CPU is to run the model alone, which the log
+// then says. `engine` is what the GPU's engine reports to.
+Result<std::unique_ptr<DeviceEngine>> open_device(const ModelConfig& model,
+                                                  const BackendConfig& backend,
+                                                  const ModelFolder& folder, FallbackEngine& engine,
+                                                  const Loading& loading) {
+  using Kind = DeviceChoice::Kind;
+  if (backend.device.kind == Kind::kCpu) return std::unique_ptr<DeviceEngine>();
+  Result<std::unique_ptr<DeviceEngine>> device =
+      make_gpu(folder, model.batch, backend.device.index, loading.clock, engine.device_sink());
+  if (device.ok()) return device;
+  const bool named = backend.device.kind == Kind::kCuda;
+  const Code code = device.error().code;
+  // Whoever names a GPU of a machine that has some wants that one, and not a slow server.
+  if (named && code != Code::kNotFound && code != Code::kInvalid) {
+    return Error{
+        .code = code,
+        .message = "device " + device_name(backend.device) + ": " + device.error().message};
+  }
+  const std::string asked = named ? device_name(backend.device) : "auto";
+  const bool expected = !named && code == Code::kNotFound;
+  loading.log.write(expected ? LogLevel::kInfo : LogLevel::kWarn, "no GPU; the CPU runs the model",
+                    {{"model", model.name}, {"device", asked}, {"reason", device.error().message}});
+  return std::unique_ptr<DeviceEngine>();
+}
+
+Result<std::unique_ptr<CpuEngine>> load_cpu(const BackendConfig& backend, ModelFolder folder,
+                                            EngineSink sink, const Loading& loading) {
+  const uint64_t threads = backend.threads > 0 ? backend.threads : loading.config.threads;
+  return CpuEngine::make(std::move(folder),
+                         {.threads = static_cast<uint32_t>(threads),
+                          .precision = backend.precision,
+                          .now = loading.clock},
+                         std::move(sink));
+}
+
+void log_loaded(const ModelConfig& model, const CpuEngine& cpu, const DeviceEngine* device,
+                const BackendConfig& backend, Instant began, const Loading& loading) {
+  const std::string name = device != nullptr ? device_name(backend.device) : "cpu";
+  const std::string gpu = device != nullptr ? device->device_name() : "none";
+  loading.log.info("model loaded",
+                   {{"model", model.name},
+                    {"device", name},
+                    {"gpu", gpu},
+                    {"threads", cpu.slots()},
+                    {"precision", cpu.precision() == Precision::kBf16 ? "bf16" : "f32"},
+                    {"width", static_cast<uint64_t>(cpu.width())},
+                    {"tokens_max", static_cast<uint64_t>(cpu.tokens_max())},
+                    {"ms", (loading.clock() - began).ns / 1'000'000}});
+}
+
+// The engines of a model: the CPU's, and in front of it the GPU's, if there is one.
+Result<Loaded> load_engines(const ModelConfig& model, const BackendConfig& backend,
+                            ModelFolder folder, const Loading& loading) {
+  const Instant began = loading.clock();
+  auto both = std::make_unique<FallbackEngine>(
+      FallbackEngine::Options{.unload_after = backend.unload_after, .now = loading.clock},
+      loading.sink);
+  Result<std::unique_ptr<DeviceEngine>> opened =
+      open_device(model, backend, folder, *both, loading);
+  if (!opened.ok()) return opened.error();
+  std::unique_ptr<DeviceEngine> device = std::move(opened).value();
+  Result<std::unique_ptr<CpuEngine>> cpu =
+      load_cpu(backend, std::move(folder), device ? both->spare_sink() : loading.sink, loading);
+  if (!cpu.ok()) return cpu.error();
+  log_loaded(model, *cpu.value(), device.get(), backend, began, loading);
+  Loaded loaded;
+  if (device != nullptr) {
+    loaded.device = Device{model.name, device_name(backend.device), both.get()};
+    both->take(std::move(device), std::move(cpu).value());
+    loaded.engine = std::move(both);
+  } else {
+    if (backend.device.kind == DeviceChoice::Kind::kCuda) {
+      loaded.device = Device{model.name, device_name(backend.device), nullptr};
+    }
+    loaded.engine = std::move(cpu).value();
+  }
+  return loaded;
 }
 
 Result<Loaded> load_bert(const ModelConfig& model, const BackendConfig& backend,
                          const Loading& loading) {
-  const Instant began = loading.clock();
-  if (backend.device.kind == DeviceChoice::Kind::kCuda)
-    return Error{.code = Code::kInvalid,
-                 .message = "device cuda is not available in this version; use cpu or auto"};
   Result<ModelFolder> folder = read_model_folder(backend.path);
   if (!folder.ok()) return folder.error();
   const ModelFolder& read = folder.value();
@@ -54,24 +140,11 @@ Result<Loaded> load_bert(const ModelConfig& model, const BackendConfig& backend,
                             std::to_string(tokenizer.value()->vocabulary_size()) +
                             " ids, the model's embeddings only " +
                             std::to_string(read.config.vocabulary)};
-  const uint64_t threads = backend.threads > 0 ? backend.threads : loading.config.threads;
-  Result<std::unique_ptr<CpuEngine>> engine =
-      CpuEngine::make(std::move(folder).value(),
-                      {.threads = static_cast<uint32_t>(threads),
-                       .precision = backend.precision,
-                       .now = loading.clock},
-                      loading.sink);
-  if (!engine.ok()) return engine.error();
-  const CpuEngine& made = *engine.value();
-  loading.log.info("model loaded",
-                   {{"model", model.name},
-                    {"threads", made.slots()},
-                    {"precision", made.precision() == Precision::kBf16 ? "bf16" : "f32"},
-                    {"width", static_cast<uint64_t>(made.width())},
-                    {"tokens_max", static_cast<uint64_t>(made.tokens_max())},
-                    {"ms", (loading.clock() - began).ns / 1'000'000}});
-  return Loaded{std::move(engine).value(),
-                std::make_shared<EmbeddedBert>(std::move(options), std::move(tokenizer).value())};
+  Result<Loaded> loaded = load_engines(model, backend, std::move(folder).value(), loading);
+  if (!loaded.ok()) return loaded;
+  loaded.value().model =
+      std::make_shared<EmbeddedBert>(std::move(options), std::move(tokenizer).value());
+  return loaded;
 }
 
 }  // namespace
@@ -95,6 +168,7 @@ Result<LoadedModels> load_models(const Config& config, const EngineSink& sink,
                              .message = "its backends give vectors of different widths"});
       if (!served.model) served.model = loaded.value().model;
       all.engines.push_back(std::move(loaded.value().engine));
+      if (loaded.value().device) all.devices.push_back(*loaded.value().device);
     }
     all.served.push_back(std::move(served));
   }

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "gateway/api.h"
 #include "gateway/config.h"
+#include "gateway/devices.h"
 
 namespace sluice {
 
@@ -20,11 +21,13 @@ namespace sluice {
 struct LoadedModels {
   std::vector<ServedModel> served;               // by ModelIndex
   std::vector<std::unique_ptr<Engine>> engines;  // by BackendIndex, in the order of the file
+  std::vector<Device> devices;                   // the GPUs among them
 };
 
 // Loads and warms every model of `config`, so that the first request is as fast as the next. Takes
 // about as long as reading the weights. `sink` gets the engines' reports; `clock` tells them how
-// long they were busy. Fails with a message that names model, file and field.
+// long they were busy. Fails with a message that names model, file and field. Where a GPU is asked
+// for and there is none, the CPU runs the model, and one line of the log says so.
 Result<LoadedModels> load_models(const Config& config, const EngineSink& sink,
                                  const std::function<Instant()>& clock, Log& log);
 

@@ -60,7 +60,8 @@ Result<Done> Pipeline::Impl::start(uint64_t id_seed) {
   std::vector<Engine*> engines;
   engines.reserve(models.engines.size());
   for (const auto& engine : models.engines) engines.push_back(engine.get());
-  if (auto opened = gateway->open(models.served, engines); !opened.ok()) return opened.error();
+  if (auto opened = gateway->open(models.served, engines, models.devices); !opened.ok())
+    return opened.error();
 
   // From the first promise on stdout a signal means a drain.
   core_loop.on_signal(SIGTERM, [this] { on_stop_signal(); });

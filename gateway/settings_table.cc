@@ -153,6 +153,7 @@ Result<Done> set_device(BackendConfig& backend, std::string_view text) {
     backend.device = {.kind = text == "cpu" ? Kind::kCpu : Kind::kAuto};
     return Done{};
   }
+  if (text == "cuda") text = "cuda:0";
   constexpr std::string_view kCudaPrefix = "cuda:";
   if (text.starts_with(kCudaPrefix)) {
     const Result<uint64_t> index = parse_count(text.substr(kCudaPrefix.size()));
@@ -161,7 +162,7 @@ Result<Done> set_device(BackendConfig& backend, std::string_view text) {
       return Done{};
     }
   }
-  return invalid("must be auto, cpu or cuda:N with N from 0 to 63");
+  return invalid("must be auto, cpu, cuda or cuda:N with N from 0 to 63");
 }
 
 std::string show_device(const BackendConfig& backend) {
@@ -317,6 +318,7 @@ std::vector<Model> make_model() {
 std::vector<Backend> make_backend() {
   using B = BackendConfig;
   using Count = CountField<B>;
+  using Time = DurationField<B>;
   using Text = TextField<B>;
   return {
       {"kind", "", "what runs the batches: a model inside the process or an HTTP endpoint",
@@ -325,12 +327,16 @@ std::vector<Backend> make_backend() {
        "the model's folder, or the test engine: busy for a and b more per item, a vector of the "
        "bytes",
        Text{set_path, show_path, "DIR or echo[:a=TIME,b=TIME]"}},
-      {"device", "--device", "where the model runs; auto: a GPU if there is one",
-       Text{set_device, show_device, "auto, cpu or cuda:N"}},
+      {"device", "--device",
+       "where the model runs; auto: the first GPU if there is one; cuda: the first",
+       Text{set_device, show_device, "auto, cpu, cuda or cuda:N"}},
       {"precision", "--precision", "numbers to compute in; auto: the fastest that is exact enough",
        Text{set_precision, show_precision, "auto, f32 or bf16"}},
       {"threads", "", "threads of this model; 0: as the key threads at the top",
        Count{[](B& b) -> uint64_t& { return b.threads; }, 0, 256}},
+      {"unload_after", "--unload-after",
+       "without work for so long, a GPU's weights leave it until the next request; 0: never",
+       Time{[](B& b) -> Duration& { return b.unload_after; }, {}, kHour * 24 * 7}},
   };
 }
 

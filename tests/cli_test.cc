@@ -102,6 +102,8 @@ TEST_CASE("every flag reaches its field") {
                                    "cuda:1",
                                    "--precision",
                                    "bf16",
+                                   "--unload-after",
+                                   "10m",
                                    "--batch-items-max",
                                    "32",
                                    "--batch-tokens-max",
@@ -128,6 +130,7 @@ TEST_CASE("every flag reaches its field") {
   const ModelConfig& model = config.models.at(0);
   CHECK(model.backends.at(0).device == DeviceChoice{DeviceChoice::Kind::kCuda, 1});
   CHECK(model.backends.at(0).precision == PrecisionChoice::kBf16);
+  CHECK(model.backends.at(0).unload_after == seconds(600));
   CHECK(model.batch.items_max == 32);
   CHECK(model.batch.tokens_max == 100);
   CHECK(model.batch.wait_max == milliseconds(5));

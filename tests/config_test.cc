@@ -130,8 +130,8 @@ TEST_CASE("each kind of mistake names its place and its key") {
        "f:1:14: log.level: must be debug, info, warn or error, not \"loud\"\n"},
       {"log: {format: xml}\n", "f:1:15: log.format: must be text or json, not \"xml\"\n"},
       {"models: [{backends: [{device: gpu}]}]\n",
-       "f:1:31: models[0].backends[0].device: must be auto, cpu or cuda:N with N from 0 to 63, not "
-       "\"gpu\"\n"},
+       "f:1:31: models[0].backends[0].device: must be auto, cpu, cuda or cuda:N with N from 0 to "
+       "63, not \"gpu\"\n"},
       {"models: [{backends: [{precision: f16}]}]\n",
        "f:1:34: models[0].backends[0].precision: must be auto, f32 or bf16, not \"f16\"\n"},
       {"models: [{on_too_long: cut}]\n",

@@ -45,6 +45,9 @@ CUresult EmulatedCuda::device_count(int* count) {
 
 CUresult EmulatedCuda::device_get(CUdevice* device, int index) {
   *device = index;
+  if (index == machine_.lost_device) {
+    fail("graph_launch", CUDA_ERROR_ILLEGAL_ADDRESS, machine_.launches_good + 1);
+  }
   return index < machine_.devices ? result("device_get") : CUDA_ERROR_INVALID_DEVICE;
 }
 

@@ -25,6 +25,9 @@ struct EmulatedMachine {
   int shared_max = 166912;                // bytes of shared memory a block can have
   size_t memory_bytes = size_t{1} << 30;  // of the device
   bool check_memory = true;  // looks for races and unwritten memory, several times slower
+  // The device with this index is lost at its `launches_good` + 1st launch of a graph.
+  int lost_device = -1;
+  uint64_t launches_good = 0;
 };
 
 class EmulatedCuda final : public CudaApi {

@@ -20,9 +20,9 @@ done
 [[ ${#presets[@]} -gt 0 ]] || presets=(dev asan tsan fuzz)
 for preset in "${presets[@]}"; do
   case $preset in
-    dev | asan | tsan | release | fuzz) ;;
+    dev | asan | tsan | release | cuda | fuzz) ;;
     *)
-      echo "tests/run.sh: no preset $preset; there are dev asan tsan release fuzz" >&2
+      echo "tests/run.sh: no preset $preset; there are dev asan tsan release cuda fuzz" >&2
       exit 2
       ;;
   esac
