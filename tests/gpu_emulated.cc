@@ -320,6 +320,7 @@ CUresult EmulatedCuda::run(const Recorded& recorded) {
     return CUDA_ERROR_LAUNCH_FAILED;
   }
   for (const ptx::Finding& finding : report.value().findings) findings_.insert(describe(finding));
+  if (counted_) counted_(recorded.kernel->name, report.value().counters);
   return report.value().completed ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }
 

@@ -5,6 +5,7 @@
 // launches. What a launch would leave to run later is done before the call returns.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -43,6 +44,10 @@ class EmulatedCuda final : public CudaApi {
   void mend() { failures_.clear(); }
   // What the kernels did wrong so far, one line each.
   const std::set<std::string>& findings() const { return findings_; }
+  // Calls `counted` after each kernel, with its name and what the interpreter counted.
+  void on_kernel(std::function<void(const std::string&, const ptx::Counters&)> counted) {
+    counted_ = std::move(counted);
+  }
   // Launches of kernels that graphs or callers have run so far.
   uint64_t kernels_run() const { return kernels_run_; }
   // Things made and not destroyed: memory, streams, modules, graphs, contexts.
@@ -126,6 +131,7 @@ class EmulatedCuda final : public CudaApi {
   std::map<std::string, Failure> failures_;
   std::set<std::string> findings_;
   uint64_t kernels_run_ = 0;
+  std::function<void(const std::string&, const ptx::Counters&)> counted_;
   int contexts_ = 0;
   uint64_t next_handle_ = 1;
   std::map<CUdeviceptr, size_t> blocks_;
