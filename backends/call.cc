@@ -91,6 +91,7 @@ Duration parse_retry_after(std::string_view value, int64_t unix_seconds) {
 class Calls::Running final : public HttpExchangeEvents {
  public:
   Running(Calls& calls, StartCall call) : calls_(calls), call_(std::move(call)) {}
+  ~Running() override { calls_.account_.give(body_.size()); }
 
   // The call as a request, or why it cannot be one.
   std::optional<Error> begin(const CallTarget& target, HttpPool& pool) {
@@ -113,7 +114,16 @@ class Calls::Running final : public HttpExchangeEvents {
     head_ = std::move(head);
     if (head_.content_length) body_.reserve(*head_.content_length);
   }
-  void on_body(std::string_view bytes) override { body_.append(bytes); }
+  void on_body(std::string_view bytes) override {
+    if (calls_.account_.take(bytes.size())) {
+      body_.append(bytes);
+      return;
+    }
+    calls_.end(call_.call, failed(call_.call, Failure::kFinal,
+                                  {.code = Code::kOverloaded,
+                                   .message = "The server holds as many bytes as it may.",
+                                   .retry_after = seconds(1)}));
+  }
   void on_end(std::span<const Header>) override { calls_.end(call_.call, read()); }
   void on_switched(UpstreamHead&, std::unique_ptr<Stream>, std::string_view) override {
     calls_.end(call_.call,
@@ -156,7 +166,7 @@ class Calls::Running final : public HttpExchangeEvents {
 
   // The whole answer as outcomes.
   CallDone read() {
-    const Slice body = Slice::copy_of(body_);
+    const Slice body = take_body();
     if (head_.status < 200 || head_.status > 299) return refusal(body);
     const auto coding = head_.find("content-encoding");
     if (coding && *coding != "identity")
@@ -169,6 +179,13 @@ class Calls::Running final : public HttpExchangeEvents {
     CallDone done{.call = call_.call, .busy = calls_.loop_.now() - began_};
     done.outcomes = std::move(outcomes);
     return done;
+  }
+
+  // The body, in a block that gives its bytes back itself.
+  Slice take_body() {
+    const std::string body = std::exchange(body_, {});
+    return Slice(ChunkRef::make_counted(
+        body.size(), calls_.account_, [&](char* to) { std::copy(body.begin(), body.end(), to); }));
   }
 
   CallDone refusal(const Slice& body) const {
@@ -197,7 +214,8 @@ class Calls::Running final : public HttpExchangeEvents {
   std::unique_ptr<HttpExchange> exchange_;
 };
 
-Calls::Calls(Loop& loop, Sink sink) : loop_(loop), sink_(std::move(sink)) {}
+Calls::Calls(Loop& loop, Sink sink, ByteAccount& account)
+    : loop_(loop), sink_(std::move(sink)), account_(account) {}
 
 Calls::~Calls() = default;
 

@@ -46,8 +46,9 @@ class Calls {
  public:
   // CallStarted and CallDone; called on the loop's thread, never inside start().
   using Sink = std::function<void(Event)>;
-  // All outlive the Calls.
-  Calls(Loop& loop, Sink sink);
+  // `account` has the bytes of answers, from when they are read to when their last slice goes; a
+  // call whose answer finds no room there fails for good. All outlive the Calls.
+  Calls(Loop& loop, Sink sink, ByteAccount& account);
   ~Calls();
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
@@ -65,6 +66,7 @@ class Calls {
 
   Loop& loop_;
   const Sink sink_;
+  ByteAccount& account_;
   std::unordered_map<CallId, std::unique_ptr<Running>> running_;
 };
 

@@ -20,6 +20,16 @@ namespace sluice {
 
 class ChunkRef;
 
+// Counts the bytes of blocks against a limit. From any thread.
+class ByteAccount {
+ public:
+  virtual ~ByteAccount() = default;
+  // Takes `bytes`, or takes nothing and returns false if that would be too much.
+  virtual bool take(uint64_t bytes) = 0;
+  // Gives back what was taken.
+  virtual void give(uint64_t bytes) = 0;
+};
+
 // The block itself: a header, then the bytes. Only ChunkRef makes and frees one.
 class Chunk {
  public:
@@ -32,8 +42,16 @@ class Chunk {
   friend class ChunkRef;
   explicit Chunk(size_t size) : size_(size) {}
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
+  // Where a counted block says whose it is; behind the padding, and so without alignment.
+  char* account_place() { return bytes() + size_ + kPadding; }
+  ByteAccount* account() {
+    ByteAccount* account = nullptr;
+    if (counted_) std::memcpy(&account, account_place(), sizeof account);
+    return account;
+  }
 
   std::atomic<uint32_t> references_{1};
+  bool counted_ = false;
   size_t size_;
 };
 static_assert(sizeof(Chunk) % alignof(std::max_align_t) == 0, "the bytes start aligned");
@@ -55,11 +73,13 @@ class ChunkRef {
   // A block of `size` bytes; `fill(char* bytes)` writes them before anyone else can see them.
   template <typename Fill>
   static ChunkRef make(size_t size, Fill&& fill) {
-    void* memory = ::operator new(sizeof(Chunk) + size + Chunk::kPadding);
-    Chunk* chunk = new (memory) Chunk(size);
-    fill(chunk->bytes());
-    std::memset(chunk->bytes() + size, 0, Chunk::kPadding);
-    return ChunkRef(chunk);
+    return make_with(size, nullptr, std::forward<Fill>(fill));
+  }
+  // The same; `account` gets its `size` bytes back when the last reference goes, on whatever
+  // thread. REQUIRES: they were taken; the account outlives the block.
+  template <typename Fill>
+  static ChunkRef make_counted(size_t size, ByteAccount& account, Fill&& fill) {
+    return make_with(size, &account, std::forward<Fill>(fill));
   }
   // A block that holds a copy of `bytes`.
   static ChunkRef copy_of(std::string_view bytes) {
@@ -77,11 +97,25 @@ class ChunkRef {
 
  private:
   explicit ChunkRef(Chunk* chunk) : chunk_(chunk) {}
+  template <typename Fill>
+  static ChunkRef make_with(size_t size, ByteAccount* account, Fill&& fill) {
+    const size_t behind = account != nullptr ? sizeof account : 0;
+    void* memory = ::operator new(sizeof(Chunk) + size + Chunk::kPadding + behind);
+    Chunk* chunk = new (memory) Chunk(size);
+    fill(chunk->bytes());
+    std::memset(chunk->bytes() + size, 0, Chunk::kPadding);
+    chunk->counted_ = account != nullptr;
+    if (account != nullptr) std::memcpy(chunk->account_place(), &account, sizeof account);
+    return ChunkRef(chunk);
+  }
   void release() {
-    if (chunk_ != nullptr && chunk_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      chunk_->~Chunk();
-      ::operator delete(chunk_);
-    }
+    if (chunk_ == nullptr || chunk_->references_.fetch_sub(1, std::memory_order_acq_rel) != 1)
+      return;
+    ByteAccount* const account = chunk_->account();
+    const size_t size = chunk_->size_;
+    chunk_->~Chunk();
+    ::operator delete(chunk_);
+    if (account != nullptr) account->give(size);
   }
 
   Chunk* chunk_ = nullptr;

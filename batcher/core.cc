@@ -121,13 +121,14 @@ void Core::State::on(CallDone& event) {
     return;
   }
   if (!was_aborted) {
-    model.service[call->backend_position].learn(now, model.units(call->weight),
-                                                now - call->started);
+    const Duration took = model.options.learns_busy ? event.busy : now - call->started;
+    model.service[call->backend_position].learn(now, model.units(call->weight), took);
   }
   size_t row = 0;
   for (size_t i = 0; i < call->segments.size(); ++i) {
     const Segment& segment = call->segments[i];
     if (Live* live = land(*call, i)) {
+      live->timings.answered_by = call->backend;
       deliver(*live, segment, std::span(event.outcomes.value()).subspan(row, segment.count));
     }
     row += segment.count;

@@ -37,6 +37,8 @@ struct ModelOptions {
   BatchLimits batch;
   QueueLimits queue;
   std::vector<BackendIndex> backends;  // at least one
+  // What a call takes is CallDone::busy, not the time to its end: that is when a stream ends.
+  bool learns_busy = false;
 };
 
 // A place where batches run. Models may share one; a model whose requests all travel alone

@@ -109,10 +109,11 @@ inline constexpr size_t kLeaveReasons = 8;
 
 // How long a request spent where, and in what company.
 struct Timings {
-  Duration queued;           // arrival to the start of its first call
-  Duration backend;          // start of its first call to the end of its last
-  uint32_t calls = 0;        // calls its rows were spread over, retries included
-  uint32_t batch_items = 0;  // items in the largest of those calls
+  Duration queued;               // arrival to the start of its first call
+  Duration backend;              // start of its first call to the end of its last
+  uint32_t calls = 0;            // calls its rows were spread over, retries included
+  uint32_t batch_items = 0;      // items in the largest of those calls
+  BackendIndex answered_by = 0;  // of the call that gave its last outcomes
 };
 
 // What the core is told.
@@ -133,7 +134,9 @@ struct CallDone {
   CallId call = 0;
   Result<std::vector<Outcome>> outcomes = Error{};
   Failure failure = Failure::kFinal;  // with an Error
-  Duration busy;                      // time the backend worked on it, where known; else zero
+  // Time the backend worked on it, where known, else zero; of what was passed through, the time to
+  // the head of its answer.
+  Duration busy;
 };
 // Whether a backend can take calls at once.
 struct Warmth {

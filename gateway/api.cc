@@ -54,22 +54,6 @@ Error bad_header(std::string name, const char* wanted) {
   return Error{.code = Code::kInvalid, .message = std::move(message), .param = std::move(name)};
 }
 
-// x-sluice-deadline-ms and x-sluice-priority.
-std::optional<Error> read_sluice_headers(const RequestHead& head, Instant received,
-                                         Request& request) {
-  if (const auto value = head.find("x-sluice-deadline-ms")) {
-    const auto ms = parse_integer(*value, 1, 86'400'000);
-    if (!ms) return bad_header("x-sluice-deadline-ms", "an integer from 1 to 86400000");
-    request.deadline = received + milliseconds(*ms);
-  }
-  if (const auto value = head.find("x-sluice-priority")) {
-    const auto level = parse_integer(*value, -10, 10);
-    if (!level) return bad_header("x-sluice-priority", "an integer from -10 to 10");
-    request.priority = static_cast<int32_t>(*level);
-  }
-  return std::nullopt;
-}
-
 // Appends whole and thousandths of a millisecond.
 void append_ms(std::string& out, Duration time) {
   const int64_t us = std::max<int64_t>(time.ns / 1000, 0);
@@ -178,9 +162,24 @@ Api::HeadChoice Api::check_head(const RequestHead& head) const {
                     .param = "content-encoding"}};
 }
 
+std::optional<Error> Api::read_headers(const RequestHead& head, Instant received,
+                                       Request& request) {
+  if (const auto value = head.find("x-sluice-deadline-ms")) {
+    const auto ms = parse_integer(*value, 1, 86'400'000);
+    if (!ms) return bad_header("x-sluice-deadline-ms", "an integer from 1 to 86400000");
+    request.deadline = received + milliseconds(*ms);
+  }
+  if (const auto value = head.find("x-sluice-priority")) {
+    const auto level = parse_integer(*value, -10, 10);
+    if (!level) return bad_header("x-sluice-priority", "an integer from -10 to 10");
+    request.priority = static_cast<int32_t>(*level);
+  }
+  return std::nullopt;
+}
+
 Result<Inquiry> Api::read(const Match& match, const RequestHead& head, const Slice& body,
                           Instant received, Request& request) const {
-  if (auto error = read_sluice_headers(head, received, request)) return std::move(*error);
+  if (auto error = read_headers(head, received, request)) return std::move(*error);
   std::optional<Error> first_error;
   for (const Spelling& spelling : match.spellings) {
     Result<Asked> asked = spelling.codec->read_request(head, body);
@@ -273,7 +272,7 @@ Response Api::write(const Inquiry& inquiry, const Reply& reply) const {
   response.body.reserve(body.value().size());
   for (const Slice& part : body.value().parts) response.body.append(part.view());
   response.headers.emplace_back("server-timing", server_timing(reply.timings));
-  response.headers.emplace_back("x-sluice-backend", served.upstreams.empty() ? "local" : "http");
+  response.headers.emplace_back("x-sluice-backend", options_.backends[reply.timings.answered_by]);
   response.headers.emplace_back("x-sluice-batch-items", std::to_string(reply.timings.batch_items));
   if (inquiry.inputs_truncated > 0)
     response.headers.emplace_back("x-sluice-truncated", std::to_string(inquiry.inputs_truncated));

@@ -40,8 +40,9 @@ class Api {
  public:
   // What there is to serve.
   struct Options {
-    std::vector<ServedModel> models;  // by ModelIndex
-    bool passthrough = false;         // there is an endpoint for what is no model's
+    std::vector<ServedModel> models;    // by ModelIndex
+    std::vector<std::string> backends;  // their names, by BackendIndex
+    bool passthrough = false;           // there is an endpoint for what is no model's
     int64_t started_unix_seconds = 0;
     std::function<std::string()> render_metrics;  // may be called on any I/O thread
   };
@@ -60,6 +61,10 @@ class Api {
   // See HeadChoice.
   HeadChoice check_head(const RequestHead& head) const;
 
+  // Reads x-sluice-deadline-ms, which counts from `received`, and x-sluice-priority into `request`;
+  // why one of them cannot be, if so.
+  static std::optional<Error> read_headers(const RequestHead& head, Instant received,
+                                           Request& request);
   // Reads head and body into `request` (model, key, rows, tenant, priority and, relative to
   // `received`, the deadline) by the first of the spellings that can. On failure `request` is left
   // in an unspecified state. REQUIRES: match.route is kBatched

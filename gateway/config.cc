@@ -31,6 +31,13 @@ std::string default_name(const BackendConfig& backend) {
   return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
 }
 
+// What metrics and answers call a backend, the `index`-th of the file.
+std::string label_of(const BackendConfig& backend, size_t index) {
+  if (!backend.name.empty()) return backend.name;
+  const bool is_http = backend.kind == BackendConfig::Kind::kHttp;
+  return (is_http ? "http-" : "local-") + std::to_string(index);
+}
+
 std::string at(const char* list, size_t index) {
   return std::string(list) + "[" + std::to_string(index) + "]";
 }
@@ -55,6 +62,22 @@ void check_names(const Config& config, std::vector<ConfigProblem>& problems) {
       claim(model.aliases[a], path + "." + at("aliases", a));
     }
   }
+}
+
+// Backends have labels in metrics, which must mean one thing too.
+void check_backend_names(const Config& config, std::vector<ConfigProblem>& problems) {
+  std::map<std::string, std::string> owners = {{"passthrough", "what is passed through"}};
+  size_t index = 0;
+  for (size_t m = 0; m < config.models.size(); ++m) {
+    for (size_t b = 0; b < config.models[m].backends.size(); ++b, ++index) {
+      const std::string path = at("models", m) + "." + at("backends", b) + ".name";
+      const auto [owner, is_new] =
+          owners.emplace(label_of(config.models[m].backends[b], index), path);
+      if (!is_new) problems.push_back({path, "is the same name as " + owner->second});
+    }
+  }
+  if (config.passthrough && !config.passthrough->name.empty())
+    problems.push_back({"passthrough.name", "cannot be chosen: it is passthrough"});
 }
 
 void check_backend(const BackendConfig& backend, const std::string& path,
@@ -129,6 +152,7 @@ std::vector<ConfigProblem> check_config(const Config& config) {
     check_model(config.models[m], at("models", m), problems);
   }
   check_names(config, problems);
+  check_backend_names(config, problems);
   return problems;
 }
 
@@ -215,6 +239,7 @@ void append_passthrough(const Config& config, CoreOptions& options) {
   model.name = "passthrough";
   model.batch = {.items_max = 1, .bytes_max = UINT64_MAX, .tokens_max = 0};
   model.queue.items_max = model.queue.tenant_items_max = most;
+  model.learns_busy = true;
   model.queue.deadline = seconds(86'400 * 365);  // HttpTimeouts bound it, and the client's patience
   model.backends = {static_cast<BackendIndex>(options.backends.size())};
   BackendOptions& backend = options.backends.emplace_back();
@@ -228,12 +253,11 @@ BackendOptions backend_options(const Config& config, const BackendConfig& backen
                                uint32_t slots) {
   BackendOptions options;
   options.slots = slots;
+  options.name = label_of(backend, index);
   if (backend.kind == BackendConfig::Kind::kLocal) {
-    options.name = "local-" + std::to_string(index);
     options.breaker_failures = 0;  // there is no other place to go to
     return options;
   }
-  options.name = "http-" + std::to_string(index);
   options.repeatable = backend.upstream.repeatable;
   options.bisect_5xx = backend.upstream.bisect_5xx;
   if (config.passthrough && config.passthrough->upstream.url == backend.upstream.url)

@@ -84,6 +84,7 @@ struct BackendConfig {
   // A model in this process, or an HTTP endpoint.
   enum class Kind { kLocal, kHttp };
   Kind kind = Kind::kLocal;
+  std::string name;  // for metrics and x-sluice-backend; empty: its kind and number
   // Of a local model.
   std::string path;               // the model's folder; empty for the echo engine
   std::optional<EchoTimes> echo;  // the echo engine instead of a folder

@@ -177,7 +177,7 @@ void Connection::send(const Response& response, bool keep_alive) {
     std::copy(body.begin(), body.end(), std::copy(head.begin(), head.end(), to));
   }));
   // An answer that is ready is worth its bytes even when the budget is spent: it ends the request.
-  hold(bytes.size());
+  count(bytes.size());
   responded_ = loop_.now();
   stream_->write({&bytes, 1});
   after_answer(keep_alive);
@@ -220,9 +220,9 @@ void Connection::go_on() {
 }
 
 void Connection::on_drained() {
-  if (streaming_ && answering_) {
+  if (answering_) {
     release_all();
-    if (state_ == State::kWaiting) timer_->cancel();
+    if (state_ == State::kWaiting || state_ == State::kTunnel) timer_->cancel();
     return owner_.on_stream_drained(*this);
   }
   if (state_ != State::kIdle && state_ != State::kLingering) return;  // "100 Continue" went out
@@ -289,6 +289,11 @@ bool Connection::hold(size_t bytes) {
   if (!owner_.hold_bytes(bytes)) return false;
   held_ += bytes;
   return true;
+}
+
+void Connection::count(size_t bytes) {
+  owner_.count_bytes(bytes);
+  held_ += bytes;
 }
 
 void Connection::release_all() { owner_.release_bytes(std::exchange(held_, 0)); }

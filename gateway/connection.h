@@ -46,6 +46,8 @@ class ConnectionOwner {
   // `bytes` more are held for clients. Returns false, and holds none of them, if the process would
   // hold too much.
   virtual bool hold_bytes(size_t bytes) = 0;
+  // The same for bytes that are there already and cannot be refused any more.
+  virtual void count_bytes(size_t bytes) = 0;
   // `bytes` of those are held no longer.
   virtual void release_bytes(size_t bytes) = 0;
   // A request is complete; exactly one respond() must follow, now or later, unless on_gone() comes
@@ -101,6 +103,8 @@ class Connection final : public StreamEvents {
   void begin_tunnel();
   // Sends FIN in a tunnel; the connection ends when both sides have.
   void end_tunnel();
+  // The body that on_request() gave is counted by who took it from now on.
+  void hand_over() { release_all(); }
   // Stops and resumes reading, for a streamed body or a tunnel whose taker is slower.
   void read(bool wanted);
   // Written and not yet taken by the system.
@@ -161,6 +165,7 @@ class Connection final : public StreamEvents {
   void arm(Duration wait);
   void close();
   bool hold(size_t bytes);
+  void count(size_t bytes);
   void release_all();
 
   Loop& loop_;

@@ -22,10 +22,10 @@ void Connection::interim(std::string_view head) {
 
 void Connection::write_answer(std::span<const Slice> parts) {
   ASSERT(answering_);
-  for (const Slice& part : parts) hold(part.size());
+  for (const Slice& part : parts) count(part.size());
   stream_->write(parts);
   // A client that takes nothing for so long has left without a word.
-  if (state_ == State::kWaiting) arm(limits_.idle_timeout);
+  if (state_ == State::kWaiting || state_ == State::kTunnel) arm(limits_.idle_timeout);
 }
 
 void Connection::end_answer(bool keep_alive) {

@@ -12,6 +12,7 @@
 #include "backends/call.h"
 #include "base/json.h"
 #include "base/prng.h"
+#include "gateway/byte_budget.h"
 #include "gateway/headers.h"
 #include "gateway/upstreams.h"
 
@@ -99,6 +100,9 @@ bool measure(JsonView a, JsonView b, double& largest) {
   }
 }
 
+// Of all answers that are kept for comparing.
+constexpr uint64_t kAnswerBytesMax = uint64_t{1} << 30;
+
 // One request as the gateway reads it.
 struct Sample {
   Asked asked;
@@ -146,12 +150,15 @@ class Examination {
     Result<std::unique_ptr<LoopUpstreams>> own = LoopUpstreams::make(loop_, upstreams_);
     if (!own.ok()) return own.error();
     loop_upstreams_ = std::move(own).value();
-    calls_.emplace(loop_, [this](Event event) {
-      if (auto* done = std::get_if<CallDone>(&event)) {
-        done_ = std::move(*done);
-        stop_();
-      }
-    });
+    calls_.emplace(
+        loop_,
+        [this](Event event) {
+          if (auto* done = std::get_if<CallDone>(&event)) {
+            done_ = std::move(*done);
+            stop_();
+          }
+        },
+        budget_);
     return read_samples();
   }
 
@@ -308,6 +315,7 @@ class Examination {
   const DoctorOptions& options_;
   const std::function<void()> run_;
   const std::function<void()> stop_;
+  ByteBudget budget_{kAnswerBytesMax};
   Upstreams upstreams_;
   std::unique_ptr<LoopUpstreams> loop_upstreams_;
   std::optional<Calls> calls_;

@@ -12,6 +12,7 @@ Gateway::Gateway(const Config& config, uint64_t id_seed, World world)
     : config_(config),
       world_(std::move(world)),
       telemetry_(metrics_, backend_names(config)),
+      scrape_(metrics_.shard()),
       budget_(config.limits.bytes_held_max),
       events_([core = world_.core] { core->wake(); }),
       id_seed_(id_seed) {}
@@ -29,6 +30,7 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   api.models = std::move(models);
   api.passthrough = upstreams_.passthrough().has_value();
   api.started_unix_seconds = world_.core->unix_seconds();
+  api.backends = backend_names(config_);
   api.render_metrics = [this] { return render_metrics(); };
   api_ = std::make_unique<Api>(std::move(api));
   std::vector<uint32_t> slots;
@@ -63,6 +65,7 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
 }
 
 std::string Gateway::render_metrics() const {
+  scrape_.set(telemetry_.bytes_held, static_cast<double>(budget_.held()));
   return metrics_.render() + (devices_ ? devices_->render() : std::string());
 }
 

@@ -88,6 +88,7 @@ class Gateway {
   const World world_;
   Metrics metrics_;
   Telemetry telemetry_;
+  MetricsShard& scrape_;  // of what is looked up when it is asked for
   ByteBudget budget_;
   Mailbox<Event> events_;
   Upstreams upstreams_;

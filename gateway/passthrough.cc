@@ -63,7 +63,7 @@ PassThrough::PassThrough(RequestId id, Connection& connection, RequestHead head,
   chunked_ = head_.chunked;
   build_headers();
   if (!body.empty()) {
-    waiting_bytes_ = body.size();
+    kept_bytes_ = body.size();
     if (chunked_) {
       frame(body.view(), true, waiting_);
     } else {
@@ -75,9 +75,10 @@ PassThrough::PassThrough(RequestId id, Connection& connection, RequestHead head,
     write_last_chunk(last, {});
     waiting_.push_back(Slice::copy_of(last));
   }
+  show_waiting(waiting_bytes());
 }
 
-PassThrough::~PassThrough() = default;
+PassThrough::~PassThrough() { show_waiting(0); }
 
 // The client's headers in their order, Host as configured, framing anew, and the gateway's own.
 void PassThrough::build_headers() {
@@ -145,6 +146,7 @@ void PassThrough::start() {
   request.complete = client_ended_;
   request.retry_reset = false;  // it may have had an effect
   exchange_ = target_.pool->start(std::move(request), *this);
+  pace_upstream();
 }
 
 void PassThrough::on_started() {
@@ -152,7 +154,7 @@ void PassThrough::on_started() {
   owner_.on_pass_started(id_);
   // What came since start() was kept back, for it could not be told apart from what was given.
   waiting_.clear();
-  waiting_bytes_ = 0;
+  kept_bytes_ = 0;
   pace_client();
 }
 
@@ -160,24 +162,22 @@ void PassThrough::on_client_bytes(std::string_view bytes) {
   if (tunnel_) {
     const Slice part = Slice::copy_of(bytes);
     tunnel_->write({&part, 1});
-    if (tunnel_->unsent_bytes() > kWaitingMax) connection_.read(false);
-    return;
+    return pace_client();
   }
   std::vector<Slice> parts;
   frame(bytes, chunked_, parts);
-  if (exchange_) {
-    exchange_->write(parts);
-    if (!started_) waiting_bytes_ += bytes.size();
-  } else {
-    waiting_bytes_ += bytes.size();
-  }
+  if (exchange_) exchange_->write(parts);
   // Until a connection has taken it, the request may have to be sent again from its beginning.
-  if (!started_) waiting_.insert(waiting_.end(), parts.begin(), parts.end());
+  if (!started_) {
+    waiting_.insert(waiting_.end(), parts.begin(), parts.end());
+    kept_bytes_ += bytes.size();
+  }
   pace_client();
 }
 
 void PassThrough::on_client_end() {
   client_ended_ = true;
+  connection_.read(true);  // it may leave
   std::vector<Slice> parts;
   if (chunked_) {
     std::string last;
@@ -190,15 +190,27 @@ void PassThrough::on_client_end() {
   exchange_->finish();
 }
 
+// What of the request, or of the tunnel's way there, is not on its way yet. Until a connection has
+// it, the exchange has the same slices as `waiting_`.
+size_t PassThrough::waiting_bytes() const {
+  if (tunnel_) return tunnel_->unsent_bytes();
+  return std::max(kept_bytes_, exchange_ ? exchange_->unsent_bytes() : 0);
+}
+
+void PassThrough::show_waiting(size_t bytes) {
+  owner_.on_pass_holds(std::exchange(shown_bytes_, bytes), bytes);
+}
+
 // Stops the client while too much of its body waits.
 void PassThrough::pace_client() {
-  const size_t waits = waiting_bytes_ + (exchange_ ? exchange_->unsent_bytes() : 0);
-  connection_.read(waits <= kWaitingMax);
+  const size_t waits = waiting_bytes();
+  show_waiting(waits);
+  if (!client_ended_ || tunnel_) connection_.read(waits < owner_.pass_room(id_));
 }
 
 // Stops the upstream while too much of the answer waits for the client.
 void PassThrough::pace_upstream() {
-  const bool wanted = connection_.unsent_bytes() <= kWaitingMax;
+  const bool wanted = connection_.unsent_bytes() < owner_.pass_room(id_);
   if (tunnel_) {
     tunnel_->read(wanted);
   } else if (exchange_) {
@@ -206,15 +218,14 @@ void PassThrough::pace_upstream() {
   }
 }
 
+void PassThrough::pace() {
+  pace_client();
+  pace_upstream();
+}
+
 void PassThrough::on_client_drained() { pace_upstream(); }
 
-void PassThrough::on_drained() {
-  if (tunnel_) {
-    connection_.read(true);
-  } else {
-    pace_client();
-  }
-}
+void PassThrough::on_drained() { pace_client(); }
 
 void PassThrough::on_interim(UpstreamHead& head) {
   if (connection_.version_minor() == 0) return;  // HTTP/1.0 knows no 1xx
@@ -223,6 +234,7 @@ void PassThrough::on_interim(UpstreamHead& head) {
 
 void PassThrough::on_head(UpstreamHead& head) {
   status_ = head.status;
+  owner_.on_pass_head(id_);
   const bool bodyless = head_.method == "HEAD" || head.status == 204 || head.status == 304;
   const bool unsized = !bodyless && !head.content_length;
   chunk_answer_ = unsized && connection_.version_minor() > 0;
@@ -275,6 +287,7 @@ void PassThrough::on_switched(UpstreamHead& head, std::unique_ptr<Stream> stream
     return on_failed(failure);
   }
   status_ = head.status;
+  owner_.on_pass_head(id_);
   tunnel_ = std::move(stream);
   tunnel_->set_events(this);
   std::string out = answer_head(head, false);

@@ -36,12 +36,18 @@ class PassOwner {
  public:
   virtual ~PassOwner() = default;
   virtual void on_pass_started(RequestId id) = 0;  // a connection has it
+  virtual void on_pass_head(RequestId id) = 0;     // the answer has begun
+  // Of the request `now` bytes wait here, where `before` did.
+  virtual void on_pass_holds(size_t before, size_t now) = 0;
+  // It takes more of a direction while fewer bytes than that wait there.
+  virtual size_t pass_room(RequestId id) const = 0;
   virtual void on_pass_end(RequestId id, const PassEnd& end) = 0;
 };
 
 class PassThrough final : HttpExchangeEvents, StreamEvents {
  public:
-  // Bytes of one direction that wait here before the faster side is stopped.
+  // Bytes of one direction that wait here before the faster side is stopped; what was read at once
+  // comes on top.
   static constexpr size_t kWaitingMax = 32 * 1024;
 
   // Passes on the request of `connection` that `head` begins. `body` is what was read of it
@@ -57,6 +63,11 @@ class PassThrough final : HttpExchangeEvents, StreamEvents {
   void on_client_end();
   void on_client_drained();
   void on_client_fin();  // in a tunnel
+
+  // Looks again at PassOwner::pass_room().
+  void pace();
+  // Whether nothing waits here, in neither direction.
+  bool idle() const { return waiting_bytes() == 0 && connection_.unsent_bytes() == 0; }
 
   const std::string& method() const { return head_.method; }
 
@@ -79,6 +90,8 @@ class PassThrough final : HttpExchangeEvents, StreamEvents {
   void add_forwarded();
   void send_body(std::string_view bytes);
   void finish_body();
+  size_t waiting_bytes() const;
+  void show_waiting(size_t bytes);
   void pace_client();
   void pace_upstream();
   void tunnel_over();
@@ -91,7 +104,8 @@ class PassThrough final : HttpExchangeEvents, StreamEvents {
   std::vector<Header> headers_;     // of the request; views into head_ and texts_
   std::vector<std::string> texts_;  // what is not in head_
   std::vector<Slice> waiting_;      // of the body, until a connection has them
-  size_t waiting_bytes_ = 0;
+  size_t kept_bytes_ = 0;
+  size_t shown_bytes_ = 0;     // of the request, as the owner knows
   bool chunked_ = false;       // how the request's body is framed towards the upstream
   bool client_ended_ = false;  // the client's body is complete
   bool started_ = false;       // a connection has the request

@@ -22,7 +22,7 @@ Server::Server(Loop& loop, Options options, World world)
       replies_([&loop] { loop.wake(); }),
       orders_([&loop] { loop.wake(); }),
       prepared_([&loop] { loop.wake(); }),
-      calls_(loop, [this](Event event) { world_.core->post(std::move(event)); }) {
+      calls_(loop, [this](Event event) { world_.core->post(std::move(event)); }, *world.budget) {
   main_.server = admin_.server = this;
   admin_.surface = Surface::kAdmin;
 }
@@ -53,16 +53,15 @@ void Server::Port::on_accept(std::unique_ptr<Stream> stream) {
                   .retry_after = seconds(1)});
 }
 
-bool Server::hold_bytes(size_t bytes) {
-  if (!world_.budget->take(bytes)) return false;
-  world_.shard->set(world_.telemetry->bytes_held, static_cast<double>(held_ += bytes));
-  return true;
+bool Server::hold_bytes(size_t bytes) { return world_.budget->take(bytes); }
+
+void Server::count_bytes(size_t bytes) {
+  world_.budget->add(bytes);
+  if (world_.budget->nearly_full()) stop_streams();
 }
 
 void Server::release_bytes(size_t bytes) {
-  if (bytes == 0) return;
-  world_.budget->give(bytes);
-  world_.shard->set(world_.telemetry->bytes_held, static_cast<double>(held_ -= bytes));
+  if (bytes > 0) world_.budget->give(bytes);
 }
 
 void Server::turn() {

@@ -80,6 +80,7 @@ class Server final : public ConnectionOwner, public PassOwner {
     CallId pass_call = 0;               // the core's name for that, while it runs
     bool shadowed = false;              // it is counted as what could have been merged
     Instant pass_began;
+    Duration pass_took;                // from then to the head of its answer
     bool sent = false;                 // whether the core knows of it
     const Dialect* dialect = nullptr;  // of errors; null: the fallback
     std::string method;                // for the access log; empty if that is off
@@ -105,6 +106,7 @@ class Server final : public ConnectionOwner, public PassOwner {
 
   HeadVerdict on_head(Connection& connection, const RequestHead& head) override;
   bool hold_bytes(size_t bytes) override;
+  void count_bytes(size_t bytes) override;
   void release_bytes(size_t bytes) override;
   void on_request(Connection& connection, RequestHead head, Slice body) override;
   void on_stream(Connection& connection, RequestHead head) override;
@@ -121,6 +123,9 @@ class Server final : public ConnectionOwner, public PassOwner {
   std::string_view http_date() override;
 
   void on_pass_started(RequestId id) override;
+  void on_pass_head(RequestId id) override;
+  void on_pass_holds(size_t before, size_t now) override;
+  size_t pass_room(RequestId id) const override;
   void on_pass_end(RequestId id, const PassEnd& end) override;
 
   Exchange& open(Connection& connection, const RequestHead& head);
@@ -136,6 +141,9 @@ class Server final : public ConnectionOwner, public PassOwner {
   PassThrough* pass_of(const Connection& connection);
   void obey(CallOrder order);
   void start_pass(StartCall start);
+  void stop_streams();
+  void ease_streams();
+  void end_pass(Exchange& exchange, const Reply& reply);
   void report(CallId call, Failure failure, const Error& error);
   void drain_turn();
   void show_connections();
@@ -155,8 +163,10 @@ class Server final : public ConnectionOwner, public PassOwner {
   std::unique_ptr<LoopUpstreams> upstreams_;
   Calls calls_;
   std::unordered_map<RequestId, Exchange> exchanges_;  // after upstreams_: their passes use it
-  size_t main_open_ = 0;                               // connections of the main listener
-  size_t held_ = 0;                                    // this thread's part of the budget
+  bool streams_stopped_ = false;                       // too much is held: they read no more
+  RequestId privileged_ = 0;       // of them, the one that may take a piece all the same
+  std::unique_ptr<Timer> easing_;  // looks whether that is over
+  size_t main_open_ = 0;           // connections of the main listener
   uint64_t next_id_ = 1;
   int drain_turns_ = 0;  // turns since drain(), 0 before
   int64_t date_second_ = -1;

@@ -19,10 +19,17 @@ bool usable_as_id(std::string_view id) {
 
 HeadVerdict Server::on_head(Connection& connection, const RequestHead& head) {
   const Match match = world_.api->router().match(connection.surface(), head.method, head.path());
-  if (match.route == Route::kPassThrough) return {.refused = std::nullopt, .stream = true};
-  if (match.route != Route::kBatched) return {};
-  Api::HeadChoice choice = world_.api->check_head(head);
-  return {.refused = std::move(choice.refused), .stream = choice.pass_through};
+  if (match.route == Route::kBatched) {
+    Api::HeadChoice choice = world_.api->check_head(head);
+    if (!choice.pass_through) return {.refused = std::move(choice.refused)};
+  } else if (match.route != Route::kPassThrough) {
+    return {};
+  }
+  if (!streams_stopped_ && !world_.budget->nearly_full())
+    return {.refused = std::nullopt, .stream = true};
+  return {.refused = Error{.code = Code::kOverloaded,
+                           .message = "The server holds as many bytes as it may.",
+                           .retry_after = seconds(1)}};
 }
 
 // A request awaits its answer from now on.
@@ -102,16 +109,7 @@ void Server::answer(const Reply& reply) {
   const auto found = exchanges_.find(reply.request);
   if (found == exchanges_.end()) return;  // its client left while the reply was on its way
   Exchange& exchange = found->second;
-  if (exchange.pass) {
-    // What was passed through has its answer already unless it failed.
-    ASSERT(!reply.outcomes.ok());
-    exchange.pass.reset();
-    if (!exchange.connection->answering())
-      return finish_error(reply.request, reply.outcomes.error());
-    Connection& connection = *exchange.connection;
-    exchanges_.erase(found);
-    return connection.abort_answer();
-  }
+  if (exchange.pass) return end_pass(exchange, reply);
   if (!reply.outcomes.ok()) return finish_error(reply.request, reply.outcomes.error());
   world_.shard->observe(world_.telemetry->stage_queue, reply.timings.queued.seconds());
   finish(reply.request, world_.api->write(exchange.inquiry, reply));
@@ -155,6 +153,7 @@ void Server::on_refused(Connection& connection, const Error& error) {
   const Exchange none{.connection = &connection,
                       .inquiry = {},
                       .pass = {},
+                      .pass_took = {},
                       .pass_began = {},
                       .method = "-",
                       .target = "-",
@@ -180,10 +179,11 @@ std::string Server::request_id_of(const RequestHead& head) {
 
 // 24 hexadecimal digits: the process, then the request.
 std::string Server::generated_id(RequestId id) const {
-  std::string text = "req-";
+  char text[] = "req-........................";
+  char* at = text + 4;
   for (int shift = 28; shift >= 0; shift -= 4)
-    text += "0123456789abcdef"[options_.id_seed >> shift & 15];
-  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[id >> shift & 15];
+    *at++ = "0123456789abcdef"[options_.id_seed >> shift & 15];
+  for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[id >> shift & 15];
   return text;
 }
 

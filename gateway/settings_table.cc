@@ -2,6 +2,7 @@
 // The tables: one entry per key. Limits are wide, they keep out slips (a missing unit, a zero too
 // many) and what the code cannot hold, not what is merely unwise.
 
+#include <algorithm>
 #include <vector>
 
 #include "gateway/settings.h"
@@ -144,6 +145,17 @@ std::string show_path(const BackendConfig& backend) {
   if (!backend.echo) return backend.path;
   return "echo:a=" + format_duration(backend.echo->per_batch) +
          ",b=" + format_duration(backend.echo->per_item);
+}
+
+Result<Done> set_backend_name(BackendConfig& backend, std::string_view text) {
+  const auto plain = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  if (text.empty() || text.size() > 64 || !std::ranges::all_of(text, plain))
+    return invalid("must be 1 to 64 of A-Z, a-z, 0-9, \".\", \"_\" and \"-\"");
+  backend.name = text;
+  return Done{};
 }
 
 Result<Done> set_device(BackendConfig& backend, std::string_view text) {
@@ -323,6 +335,8 @@ std::vector<Backend> make_backend() {
   return {
       {"kind", "", "what runs the batches: a model inside the process or an HTTP endpoint",
        Text{set_kind, show_kind, "local or http"}},
+      {"name", "", "what metrics and x-sluice-backend call it; empty: its kind and number",
+       Text{set_backend_name, [](const B& b) { return b.name; }, "1 to 64 of A-Z a-z 0-9 . _ -"}},
       {"path", "--model",
        "the model's folder, or the test engine: busy for a and b more per item, a vector of the "
        "bytes",

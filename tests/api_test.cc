@@ -11,6 +11,7 @@ namespace {
 Api make_api() {
   Api::Options options;
   options.models.push_back({"echo", {"other/name"}, std::make_shared<EmbeddedEcho>()});
+  options.backends = {"local-0"};
   options.started_unix_seconds = 7;
   options.render_metrics = [] { return std::string("m 1\n"); };
   return Api(std::move(options));

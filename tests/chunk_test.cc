@@ -33,6 +33,35 @@ TEST_CASE("a block lives as long as the last slice of it") {
   CHECK(part.view().empty());
 }
 
+TEST_CASE("a counted block gives its bytes back when the last slice of it goes") {
+  struct Account final : ByteAccount {
+    bool take(uint64_t bytes) override {
+      held += bytes;
+      return true;
+    }
+    void give(uint64_t bytes) override { held -= bytes; }
+    uint64_t held = 0;
+  };
+  Account account;
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{13}, size_t{4096}}) {
+    CHECK(account.take(size));
+    Slice part;
+    {
+      const Slice whole(
+          ChunkRef::make_counted(size, account, [&](char* to) { std::fill_n(to, size, 'x'); }));
+      CHECK(whole.view() == std::string(size, 'x'));
+      CHECK(std::all_of(whole.view().data() + size,
+                        whole.view().data() + (size > 0 ? size + Chunk::kPadding : 0),
+                        [](char c) { return c == '\0'; }));
+      part = whole.part(0, size / 2);
+      CHECK(account.held == size);
+    }
+    CHECK(account.held == size);
+    part = Slice();
+    CHECK(account.held == 0);
+  }
+}
+
 TEST_CASE("parts of parts keep their place") {
   const Slice whole = Slice::copy_of("0123456789");
   CHECK(whole.part(2, 6).part(1, 3).view() == "345");

@@ -132,7 +132,8 @@ ProxyWorld::ProxyWorld(const ProxyPlan& plan, std::function<void(std::string)> v
           .core = loops_.back().get(), .io = io, .offload = offload_.get(), .log = &log_});
   std::vector<ServedModel> models;
   models.push_back({.name = plan.config.models[0].name});
-  if (!gateway_->open(std::move(models), {nullptr}).ok()) violation_("the gateway did not open");
+  const std::vector<Engine*> engines(plan.config.models[0].backends.size());
+  if (!gateway_->open(std::move(models), engines).ok()) violation_("the gateway did not open");
 }
 
 ProxyWorld::~ProxyWorld() { gateway_.reset(); }
@@ -143,15 +144,18 @@ std::vector<SimLoop*> ProxyWorld::loops() const {
   return io;
 }
 
+void ProxyWorld::drain() {
+  if (!std::exchange(draining_, true)) gateway_->drain([this] { drained_ = true; });
+}
+
 void ProxyWorld::run(const std::function<bool()>& done) {
-  bool drained = false;
   while (sim_.steps() < kStepsMax && !done() && sim_.step()) {
   }
   if (!done()) violation_("a client waits for ever");
-  gateway_->drain([&] { drained = true; });
+  drain();
   while (sim_.steps() < kStepsMax && sim_.step()) {  // connections that are kept end by themselves
   }
-  if (!drained) violation_("the gateway never drained");
+  if (!drained_) violation_("the gateway never drained");
   check_end();
 }
 

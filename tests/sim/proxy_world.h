@@ -67,7 +67,10 @@ class ProxyWorld {
   SimWorld& sim() { return sim_; }
   SimEndpoint& endpoint() { return endpoint_; }
   std::vector<SimLoop*> loops() const;
+  const Gateway& gateway() const { return *gateway_; }
   uint16_t port() const { return gateway_->main_address().port; }
+  // Begins to drain now, as run() does at its end; allowed from inside an event.
+  void drain();
   // Runs until `done`, then drains, runs to the end of all time and checks that nothing is left.
   void run(const std::function<bool()>& done);
 
@@ -83,6 +86,8 @@ class ProxyWorld {
   Log log_;
   std::vector<std::unique_ptr<SimLoop>> loops_;
   std::unique_ptr<Gateway> gateway_;
+  bool draining_ = false;
+  bool drained_ = false;
 };
 
 // Runs the plan to its end and checks it. Deterministic.

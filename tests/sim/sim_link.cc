@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace sluice::sim {
+namespace {
+
+constexpr size_t kReadBytes = 64 * 1024;  // that a loop reads off a connection at once
+
+}  // namespace
 
 void Link::arrive_at_server() {
   if (loop == nullptr) return;
@@ -14,11 +19,13 @@ void Link::arrive_at_server() {
   loop->deliver([self = shared_from_this()] {
     if (self->loop == nullptr || !self->reading) return;
     if (!self->unread.empty()) {
-      const std::string bytes = std::exchange(self->unread, {});
+      const std::string bytes = self->unread.substr(0, kReadBytes);
+      self->unread.erase(0, bytes.size());
       self->world.trace(bytes);
       self->events->on_bytes(bytes);
     }
     if (self->loop == nullptr || !self->reading) return;
+    if (!self->unread.empty()) return self->arrive_at_server();
     if (self->client_fin && self->to_server.empty() && self->unread.empty() &&
         !std::exchange(self->fin_told, true))
       self->events->on_end();
