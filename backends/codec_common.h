@@ -84,6 +84,7 @@ std::string target_of(const CallKey& key, std::span<const std::string_view> path
 // Makes a Body of text and slices. Short slices are copied: a part costs more than a few bytes do.
 class BodyWriter {
  public:
+  BodyWriter() { text_.reserve(kUsualBytes); }
   // Text to append to.
   std::string& text() { return text_; }
   void append(std::string_view text) { text_ += text; }
@@ -91,6 +92,8 @@ class BodyWriter {
   Body take();
 
  private:
+  static constexpr size_t kUsualBytes = 512;
+
   void flush();
 
   Body body_;

@@ -5,10 +5,12 @@
 // the stream is never read again. Not thread-safe; belongs to its connection.
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/chunk.h"
@@ -87,11 +89,27 @@ class RequestParser {
   std::unique_ptr<State> state_;
 };
 
-// A response as the server writes it; framing headers (Content-Length, Connection, Date) are added
-// by write_response_head().
-struct ResponseHead {
-  int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;
+// The header lines of a response, ready to be sent.
+class HeaderLines {
+ public:
+  HeaderLines() = default;
+  // Adds each.
+  HeaderLines(std::initializer_list<std::pair<std::string_view, std::string_view>> lines) {
+    for (const auto& [name, value] : lines) add(name, value);
+  }
+  // Appends a line. One that would break the message is left out: a name that is no token, CR, LF
+  // or NUL in the value, or what write_response_head() says (Content-Length, Transfer-Encoding,
+  // Connection, Date).
+  void add(std::string_view name, std::string_view value);
+  // As add(), in place of the lines that have that name.
+  void set(std::string_view name, std::string_view value);
+  // The value of the first line of that name, or nothing.
+  std::optional<std::string_view> find(std::string_view name) const;
+  // All of them, each with its CRLF.
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
 };
 
 // How a response is framed.
@@ -103,8 +121,8 @@ struct ResponseFraming {
 };
 
 // Appends status line, headers and the blank line to `out`. Statuses 1xx, 204 and 304 get no
-// Content-Length. Header values must be free of CR, LF and NUL: such a header is left out.
-void write_response_head(std::string& out, const ResponseHead& head,
+// Content-Length.
+void write_response_head(std::string& out, int status, const HeaderLines& headers,
                          const ResponseFraming& framing);
 
 }  // namespace sluice

@@ -9,7 +9,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <deque>
+#include <list>
 #include <vector>
 
 #include "base/json_scan.h"
@@ -38,7 +38,9 @@ std::string_view trim(std::string_view text) {
 class Validator {
  public:
   Validator(std::string_view text, ondemand::document& document)
-      : begin_(text.data()), end_(text.data() + text.size()), document_(document) {}
+      : begin_(text.data()), end_(text.data() + text.size()), document_(document) {
+    keys_.reserve(kPairwiseKeysMax);
+  }
 
   // Whether the document is valid; if not, error() says why.
   bool root() {
@@ -187,7 +189,7 @@ class Validator {
   const char* end_;
   ondemand::document& document_;
   std::vector<std::string_view> keys_;  // of all objects that are open, the innermost last
-  std::deque<std::string> unescaped_;   // what keys_ points to where a key has escapes
+  std::list<std::string> unescaped_;    // what keys_ points to where a key has escapes
   size_t at_ = 0;
   std::string problem_;
 };

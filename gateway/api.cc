@@ -106,7 +106,7 @@ Response Api::answer(const Match& match, const RequestHead& head) const {
       return ready();
     case Route::kMetrics: {
       Response response = text(200, options_.render_metrics());
-      response.headers[0].second = "text/plain; version=0.0.4; charset=utf-8";
+      response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
       return response;
     }
     case Route::kMethodNotAllowed: {
@@ -116,7 +116,7 @@ Response Api::answer(const Match& match, const RequestHead& head) const {
                  .message = "Not allowed: " + head.method + " on " + std::string(head.path()) +
                             "; allowed: " + allowed + "."},
                 dialect, {});
-      response.headers.emplace_back("allow", allowed);
+      response.headers.add("allow", allowed);
       return response;
     }
     case Route::kNotFound:
@@ -267,15 +267,15 @@ Response Api::write(const Inquiry& inquiry, const Reply& reply) const {
   Result<Body> body = inquiry.spelling.codec->write_response(inquiry.asked, answer);
   if (!body.ok()) return error(body.error(), dialect, {});
   Response response;
-  response.headers.emplace_back("content-type", body.value().content_type);
-  for (auto& header : body.value().headers) response.headers.push_back(std::move(header));
+  response.headers.add("content-type", body.value().content_type);
+  for (const auto& [name, value] : body.value().headers) response.headers.add(name, value);
   response.body.reserve(body.value().size());
   for (const Slice& part : body.value().parts) response.body.append(part.view());
-  response.headers.emplace_back("server-timing", server_timing(reply.timings));
-  response.headers.emplace_back("x-sluice-backend", options_.backends[reply.timings.answered_by]);
-  response.headers.emplace_back("x-sluice-batch-items", std::to_string(reply.timings.batch_items));
+  response.headers.add("server-timing", server_timing(reply.timings));
+  response.headers.add("x-sluice-backend", options_.backends[reply.timings.answered_by]);
+  response.headers.add("x-sluice-batch-items", std::to_string(reply.timings.batch_items));
   if (inquiry.inputs_truncated > 0)
-    response.headers.emplace_back("x-sluice-truncated", std::to_string(inquiry.inputs_truncated));
+    response.headers.add("x-sluice-truncated", std::to_string(inquiry.inputs_truncated));
   return response;
 }
 
@@ -286,7 +286,7 @@ Response Api::error(const Error& error, const Dialect* dialect, std::string_view
   if (refused && !error.upstream_body.empty()) {
     // The caller's own fault, told as the endpoint told it.
     response = json(std::string(error.upstream_body.view()));
-    if (!error.upstream_type.empty()) response.headers[0].second = error.upstream_type;
+    if (!error.upstream_type.empty()) response.headers.set("content-type", error.upstream_type);
   } else {
     response =
         json((dialect != nullptr ? *dialect : router_.fallback()).write_error(error, request_id));
@@ -294,7 +294,7 @@ Response Api::error(const Error& error, const Dialect* dialect, std::string_view
   response.status = refused ? error.upstream_status : http_status(error.code);
   if (error.retry_after > Duration{}) {
     const int64_t whole = (error.retry_after.ns + 999'999'999) / 1'000'000'000;
-    response.headers.emplace_back("retry-after", std::to_string(whole));
+    response.headers.add("retry-after", std::to_string(whole));
   }
   return response;
 }

@@ -167,7 +167,7 @@ void Connection::send(const Response& response, bool keep_alive) {
   release_all();
   std::string().swap(body_);
   std::string head;
-  write_response_head(head, {.status = response.status, .headers = response.headers},
+  write_response_head(head, response.status, response.headers,
                       {.content_length = response.body.size(),
                        .keep_alive = keep_alive,
                        .version_minor = version_minor_,

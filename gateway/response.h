@@ -3,15 +3,15 @@
 // What goes back to a client, before framing, and by which listener it came.
 
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "base/http1.h"
 
 namespace sluice {
 
 // A whole HTTP answer.
 struct Response {
   int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;
+  HeaderLines headers;
   std::string body;
   bool close = false;  // no further request on this connection
 };

@@ -123,11 +123,10 @@ void Server::finish_error(RequestId id, const Error& error) {
 
 // Sends the one answer of a request.
 void Server::finish(RequestId id, Response response) {
-  const auto found = exchanges_.find(id);
-  Exchange exchange = std::move(found->second);
-  exchanges_.erase(found);
+  const auto taken = exchanges_.extract(id);
+  Exchange& exchange = taken.mapped();
   if (exchange.request_id.empty()) exchange.request_id = generated_id(id);
-  response.headers.emplace_back("x-request-id", exchange.request_id);
+  response.headers.add("x-request-id", exchange.request_id);
   log_access(exchange, response.status, response.body.size());
   exchange.connection->respond(response);
 }
@@ -153,8 +152,8 @@ void Server::on_refused(Connection& connection, const Error& error) {
   const Exchange none{.connection = &connection,
                       .inquiry = {},
                       .pass = {},
-                      .pass_took = {},
                       .pass_began = {},
+                      .pass_took = {},
                       .method = "-",
                       .target = "-",
                       .request_id = "-"};

@@ -31,10 +31,7 @@ RequestHead post(const std::string& headers = "") {
 }
 
 std::string header(const Response& response, std::string_view name) {
-  for (const auto& [key, value] : response.headers) {
-    if (key == name) return value;
-  }
-  return "";
+  return std::string(response.headers.find(name).value_or(""));
 }
 
 const Api& shared_api() {

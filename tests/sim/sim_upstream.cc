@@ -32,14 +32,15 @@ void SimReply::respond(int status, std::string_view body,
   const auto connection = connection_.lock();
   if (connection == nullptr || connection->closed) return;
   bool keep_alive = connection->request.keep_alive;
-  ResponseHead head{.status = status, .headers = {}};
+  HeaderLines lines;
   for (const auto& [name, value] : headers) {
     const bool closes = http1::equal_any_case(name, "connection") && value == "close";
     if (closes) keep_alive = false;
-    if (!closes) head.headers.emplace_back(name, value);
+    if (!closes) lines.add(name, value);
   }
   std::string bytes;
-  write_response_head(bytes, head, {.content_length = body.size(), .keep_alive = keep_alive});
+  write_response_head(bytes, status, lines,
+                      {.content_length = body.size(), .keep_alive = keep_alive});
   if (connection->request.method != "HEAD") bytes.append(body);
   SimWorld& world = *connection->world;
   if (world.prng().chance(connection->upstream->faults.cut)) {
