@@ -17,7 +17,9 @@ Error no_memory(CudaApi& api, CUresult code, size_t bytes, const char* what) {
   if (api.memory_info(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
     text += ", free are " + mib(free_bytes) + " of " + mib(total_bytes);
   }
-  return Error{Code::kUnavailable, text + " (" + api.error_name(code) + ")"};
+  // Anything else will not be better another time.
+  const Code kind = code == CUDA_ERROR_OUT_OF_MEMORY ? Code::kUnavailable : Code::kInternal;
+  return Error{kind, text + " (" + api.error_name(code) + ")"};
 }
 
 CUmemAllocationProp properties_of(int device) {

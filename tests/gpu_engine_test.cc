@@ -5,87 +5,14 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstring>
 
-#include "backends/model_folder.h"
 #include "gpu/cuda_counting.h"
 #include "gpu/engine_gpu.h"
-#include "tests/gpu_emulated.h"
 #include "tests/gpu_ptx_images.h"
-#include "tests/reference_bert.h"
+#include "tests/gpu_small_model.h"
 
 namespace sluice {
 namespace {
-
-// The value, or a failed test with the error.
-template <typename T>
-T value_of(Result<T> result) {
-  const std::string why = result.ok() ? "" : result.error().message;
-  CAPTURE(why);
-  REQUIRE(result.ok());
-  return std::move(result).value();
-}
-
-ReferenceBert::Options small_options(uint32_t labels, Pooling pooling, uint32_t hidden = 64) {
-  ReferenceBert::Options options;
-  options.config = {.layers = 2,
-                    .hidden = hidden,
-                    .heads = hidden / 32,
-                    .intermediate = 2 * hidden,
-                    .vocabulary = 90,
-                    .positions = 96,
-                    .types = 2,
-                    .labels = labels};
-  options.pooling = pooling;
-  return options;
-}
-
-// A model in a folder, read back, as the GPU engine is told of it.
-struct Model {
-  TempFolder files;
-  ReferenceBert reference;
-  ModelFolder folder;
-  GpuModel gpu;
-
-  explicit Model(const ReferenceBert::Options& options) : reference(options) {
-    reference.write(files);
-    Result<ModelFolder> read = read_model_folder(files.path());
-    REQUIRE(read.ok());
-    folder = std::move(read).value();
-    gpu = gpu_model_of(folder, folder.pooling == Pooling::kCls,
-                       [](const TensorView& tensor) { return tensor_type_name(tensor.type); });
-  }
-};
-
-GpuRunnerOptions runner_options(uint32_t tokens_max = 256) {
-  GpuRunnerOptions options;
-  options.tokens_max = tokens_max;
-  options.texts_max = 64;
-  options.now = [ticks = std::make_shared<std::atomic<int64_t>>()] {
-    return Instant{*ticks += 1'000'000};
-  };
-  return options;
-}
-
-EmulatedMachine machine(int capability) {
-  EmulatedMachine machine;
-  // The interpreter does not know the wide products that only sm_90 has.
-  machine.capability = capability == 90 ? 100 : capability;
-  machine.shared_max = capability == 75 ? 65536 : capability == 80 ? 166912 : 232448;
-  return machine;
-}
-
-double cosine(std::span<const float> got, const std::vector<double>& wanted) {
-  double product = 0;
-  double a = 0;
-  double b = 0;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    product += static_cast<double>(got[i]) * wanted[i];
-    a += static_cast<double>(got[i]) * static_cast<double>(got[i]);
-    b += wanted[i] * wanted[i];
-  }
-  return product / std::sqrt(a * b);
-}
 
 std::vector<std::vector<int32_t>> some_rows(const ReferenceBert& reference) {
   std::vector<std::vector<int32_t>> rows;
@@ -93,10 +20,6 @@ std::vector<std::vector<int32_t>> some_rows(const ReferenceBert& reference) {
     rows.push_back(reference.random_ids(length, length));
   }
   return rows;
-}
-
-std::vector<std::span<const int32_t>> views(const std::vector<std::vector<int32_t>>& rows) {
-  return {rows.begin(), rows.end()};
 }
 
 // Compares vectors of some texts on an emulated device of that capability.
@@ -270,35 +193,6 @@ TEST_CASE("gpu: jobs are answered, and after the device has failed with an error
   for (const size_t i : {size_t{1}, size_t{2}}) {
     REQUIRE(!results[i].ok());
     CHECK(results[i].error().code == Code::kUnavailable);
-  }
-}
-
-TEST_CASE("gpu: what fails at the start is an error that says what, and leaves nothing behind") {
-  const Model model(small_options(0, Pooling::kMean));
-  const std::vector<GpuImage> images = ptx_images(80);
-  const char* const methods[] = {
-      "init",           "device_count",       "device_get",        "device_attribute",
-      "context_retain", "context_set",        "module_load",       "module_function",
-      "memory_alloc",   "memory_set",         "host_alloc",        "host_device_pointer",
-      "memory_create",  "memory_map",         "memory_access",     "address_reserve",
-      "copy_to_device", "memory_granularity", "stream_create",     "capture_begin",
-      "capture_end",    "graph_nodes",        "graph_instantiate", "graph_upload",
-      "launch",         "stream_synchronize", "copy_in_order",     "function_set"};
-  for (const char* method : methods) {
-    for (const uint64_t call : {1U, 2U}) {
-      CAPTURE(method);
-      CAPTURE(call);
-      EmulatedCuda cuda(machine(80));
-      cuda.fail(method, CUDA_ERROR_UNKNOWN, call);
-      {
-        const Result<std::unique_ptr<GpuRunner>> runner =
-            GpuRunner::make(cuda, images, model.gpu, runner_options());
-        if (call == 1) REQUIRE(!runner.ok());
-        if (!runner.ok()) CHECK(!runner.error().message.empty());
-      }
-      cuda.mend();
-      CHECK(cuda.alive() == 0);
-    }
   }
 }
 
