@@ -39,8 +39,7 @@ void Connection::abort_answer() { close(); }
 
 void Connection::begin_tunnel() {
   ASSERT(answering_ && state_ == State::kWaiting);
-  state_ = State::kTunnel;
-  timer_->cancel();
+  state_ = State::kTunnel;  // the timer runs until the client has taken the head
   if (paused_) read(true);
   const std::string early = std::exchange(pending_, {});
   if (!early.empty()) owner_.on_tunnel_bytes(*this, early);

@@ -49,12 +49,13 @@ std::vector<std::string> chat_pieces(std::string_view tag) {
 SimEndpoint::SimEndpoint(SimWorld& world, Options options,
                          std::function<void(std::string)> violation)
     : world_(world),
-      options_(options),
+      options_(std::move(options)),
       violation_(std::move(violation)),
-      upstream_(world, "10.0.0.9", 8000, [this](const SimRequest& request, const SimReply& reply) {
-        if (request.target == "/v1/chat/completions") return take_chat(request, reply);
-        take(request, reply);
-      }) {}
+      upstream_(world, options_.host, 8000,
+                [this](const SimRequest& request, const SimReply& reply) {
+                  if (request.target == "/v1/chat/completions") return take_chat(request, reply);
+                  take(request, reply);
+                }) {}
 
 void SimEndpoint::take(const SimRequest& request, const SimReply& reply) {
   Call call;
@@ -198,7 +199,7 @@ std::string SimEndpoint::body_of(const Call& call) {
                         R"(,"embedding":[3,2,1]})");
   }
   // Where entries name their places, any order is right.
-  for (size_t i = 1; call.openai && i < entries.size(); ++i)
+  for (size_t i = 1; call.openai && options_.shuffles && i < entries.size(); ++i)
     std::swap(entries[i],
               entries[static_cast<size_t>(world_.prng().between(0, static_cast<int64_t>(i)))]);
   std::string list = "[";

@@ -52,7 +52,9 @@ class SimEndpoint {
     Duration b;  // of an item
     uint32_t slots = 1;
     size_t items_max = 64;
+    bool shuffles = true;  // answers in any order, where entries name their places
     Faults faults;
+    std::string host = "10.0.0.9";
   };
   // `violation` is told which promise was broken.
   SimEndpoint(SimWorld& world, Options options, std::function<void(std::string)> violation);
