@@ -2,6 +2,7 @@
 #include "gateway/devices.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -14,17 +15,21 @@ constexpr std::array<const char*, kFallbackReasons> kReasons = {"unloaded", "fai
 
 Devices::Devices(Loop& core, std::vector<Device> devices)
     : core_(core), devices_(std::move(devices)) {
-  for (const Device& device : devices_) declare(device);
+  std::map<std::pair<std::string, std::string>, size_t> seen;
+  for (const Device& device : devices_) declare(device, ++seen[{device.model, device.name}]);
   shard_ = &metrics_.shard();
   timer_ = core_.timer([this] { rest(); });
   rest();
 }
 
-void Devices::declare(const Device& device) {
-  const Metrics::Labels labels = {{"model", device.model}, {"device", device.name}};
-  const auto with = [&](const char* name, const char* value) {
+// `alike` counts the devices of this name under this model: two backends may share a GPU, and their
+// series must differ.
+void Devices::declare(const Device& device, size_t alike) {
+  const std::string name = alike == 1 ? device.name : device.name + "#" + std::to_string(alike);
+  const Metrics::Labels labels = {{"model", device.model}, {"device", name}};
+  const auto with = [&](const char* label, const char* value) {
     Metrics::Labels more = labels;
-    more.emplace_back(name, value);
+    more.emplace_back(label, value);
     return more;
   };
   Series& series = series_.emplace_back();

@@ -18,11 +18,12 @@ namespace sluice {
 // One GPU under a model.
 struct Device {
   std::string model;
-  std::string name;  // as in the configuration: "cuda:0"
+  std::string name;  // as in the configuration: "cuda:0"; metrics call a second one "cuda:0#2"
   // Null for one that was asked for and is not there, so that the CPU runs the model alone.
   FallbackEngine* engine = nullptr;
 };
 
+// All of them. Everything but render() belongs to the core's loop.
 class Devices {
  public:
   // The engines outlive their last use. With one that unloads, `core` gets a timer. On the loop's
@@ -41,7 +42,7 @@ class Devices {
     std::array<uint64_t, kFallbackReasons> fallbacks_shown = {};
   };
 
-  void declare(const Device& device);
+  void declare(const Device& device, size_t alike);
   void publish(const Device& device, Series& series);
   void rest();
 
