@@ -6,18 +6,25 @@ other. What is compared is the hop's CPU time, which does not depend on who wait
 how much later than from the endpoint itself an answer comes.
 """
 
+import contextlib
 import http.client
 import json
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 
 from bench_servers import Nginx, Sluice, free_port, load, post_once
 
 median = statistics.median
-SLOW_MODEL = "echo:a=20ms"
-SLOTS = "4"
+SLOTS = 4
+# An endpoint whose calls take 20 ms each, as many at a time as the hop has slots.
+SLOW_ENDPOINT = """
+models:
+  - name: echo
+    backends:
+""" + SLOTS * '      - { kind: local, path: "echo:a=20ms" }\n'
 STREAMS = 1000
 
 
@@ -65,7 +72,7 @@ def counter(server, name):
 
 def front(options, endpoint):
     return Sluice(options, None, "--upstream", f"http://127.0.0.1:{endpoint.port}", "--dialect",
-                  "openai", "--slots", SLOTS)
+                  "openai", "--slots", str(SLOTS))
 
 
 def in_turns(options, hops, path, *arguments):
@@ -122,8 +129,13 @@ def merged(options, table, body):
 
 
 def calls_saved(options, table, body):
-    with Sluice(options, SLOW_MODEL, "--threads", SLOTS, cores=options.load_cores) as endpoint, \
-            front(options, endpoint) as ours:
+    with contextlib.ExitStack() as open_:
+        config = open_.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
+        config.write(SLOW_ENDPOINT)
+        config.flush()
+        endpoint = open_.enter_context(Sluice(options, None, "--config", config.name,
+                                              cores=options.load_cores))
+        ours = open_.enter_context(front(options, endpoint))
         counts, walls = [], []
         for _ in range(options.rounds):
             before = calls_of(endpoint)
