@@ -25,11 +25,16 @@ class NameCache {
  public:
   NameCache(Loop& loop, const Dialer::Options& options) : loop_(loop), options_(options) {}
 
+  // Null, and counted as a lookup, if there is none.
   const std::vector<std::string>* find(const std::string& host) {
     const auto found = entries_.find(host);
-    if (found == entries_.end()) return nullptr;
+    if (found == entries_.end()) {
+      ++lookups_;
+      return nullptr;
+    }
     if (found->second.until <= loop_.now()) {
       entries_.erase(found);
+      ++lookups_;
       return nullptr;
     }
     return &found->second.addresses;
@@ -40,6 +45,8 @@ class NameCache {
       entries_.erase(entries_.begin());
     entries_[host] = {std::move(addresses), loop_.now() + options_.resolved_for};
   }
+
+  uint64_t lookups() const { return lookups_; }
 
   // None of its addresses answered: perhaps it has moved.
   void forget(const std::string& host) { entries_.erase(host); }
@@ -52,6 +59,7 @@ class NameCache {
   Loop& loop_;
   const Dialer::Options& options_;
   std::unordered_map<std::string, Entry> entries_;
+  uint64_t lookups_ = 0;
 };
 
 // One dial under way: name, then address after address, then TLS.
@@ -163,6 +171,8 @@ class PlainDialer final : public Dialer {
                                 Connected done) override {
     return std::make_unique<Dial>(loop_, names_, options_, origin, tls, timeout, std::move(done));
   }
+
+  uint64_t lookups() const override { return names_.lookups(); }
 
  private:
   Loop& loop_;

@@ -41,6 +41,8 @@ class Dialer {
   // `loop` outlives it.
   static std::unique_ptr<Dialer> make(Loop& loop, Options options);
   virtual ~Dialer() = default;
+  // Names that were asked for so far, because none was cached.
+  virtual uint64_t lookups() const { return 0; }
 
   // Connects to `origin` within `timeout` (zero: as long as it takes), name, TCP and TLS together,
   // then calls `done` once, never inside this call. `tls` is used if origin.tls, and outlives the

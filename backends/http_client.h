@@ -106,6 +106,19 @@ struct HttpRequest {
                             // (needs `complete`); without it only if no byte was sent
 };
 
+// Why a connection of a pool is no more.
+enum class Closing : uint8_t {
+  kIdle,      // nobody needed it for so long, or more were idle than may be
+  kAge,       // it was old enough
+  kUpstream,  // the upstream closed it between two exchanges
+  kAnswer,    // the last answer said so, or came before its request was sent
+  kFailed,    // the exchange on it broke, or took too long
+  kAborted,   // nobody wanted the answer any more
+  kSwitched,  // it speaks another protocol now, and is not the pool's
+};
+inline constexpr size_t kClosings = 7;
+inline constexpr size_t kAnswerClasses = 6;
+
 // The connections to one upstream, of one loop.
 class HttpPool {
  public:
@@ -124,13 +137,16 @@ class HttpPool {
   // first that gets free. `events` outlive the exchange.
   virtual std::unique_ptr<HttpExchange> start(HttpRequest request, HttpExchangeEvents& events) = 0;
 
-  // Connections made and exchanges on kept ones, ever; connections and dials now, and the idle of
-  // them.
+  // What has happened so far, and what there is now.
   struct Stats {
-    uint64_t opened = 0;
-    uint64_t reused = 0;
-    size_t open = 0;
-    size_t idle = 0;
+    uint64_t opened = 0;                    // connections made
+    uint64_t failed = 0;                    // connections that could not be made
+    uint64_t reused = 0;                    // exchanges on kept connections
+    uint64_t closed[kClosings] = {};        // connections by Closing
+    uint64_t answers[kAnswerClasses] = {};  // heads of answers by the first digit of their status
+    size_t open = 0;                        // connections and dials
+    size_t idle = 0;                        // of these
+    friend bool operator==(const Stats&, const Stats&) = default;
   };
   virtual Stats stats() const = 0;
 };

@@ -76,7 +76,7 @@ void HttpConnection::rest() {
 
 void HttpConnection::on_bytes(std::string_view bytes) {
   // Bytes that nobody asked for: whatever they mean, the next answer would not be believed.
-  if (exchange_ == nullptr) return pool_.drop_idle(*this);
+  if (exchange_ == nullptr) return pool_.drop_idle(*this, Closing::kUpstream);
   // Before the head is whole, its bytes one by one must not win time.
   if (got_head_) activity_ = pool_.loop().now();
   if (!stalled_) {
@@ -88,14 +88,14 @@ void HttpConnection::on_bytes(std::string_view bytes) {
 }
 
 void HttpConnection::on_end() {
-  if (exchange_ == nullptr) return pool_.drop_idle(*this);
+  if (exchange_ == nullptr) return pool_.drop_idle(*this, Closing::kUpstream);
   fin_ = true;
   if (!stalled_) return lose();
   if (!paused_) on_soon();
 }
 
 void HttpConnection::on_broken() {
-  if (exchange_ == nullptr) return pool_.drop_idle(*this);
+  if (exchange_ == nullptr) return pool_.drop_idle(*this, Closing::kUpstream);
   broken_ = true;
   if (!stalled_) return lose();
   // What has come before may still be a whole answer.
@@ -249,7 +249,10 @@ void HttpConnection::on_timer() {
   if (unsent_bytes() < unsent_seen_) activity_ = now;
   unsent_seen_ = unsent_bytes();
   if (now < deadline()) return watch();
-  if (exchange_ == nullptr) return pool_.drop_idle(*this);
+  if (exchange_ == nullptr) {
+    const bool old = now >= after(born_, pool_.options().limits.age_max);
+    return pool_.drop_idle(*this, old ? Closing::kAge : Closing::kIdle);
+  }
   if (!tell_started()) return;
   const char* const what = now >= exchange_->total_deadline() ? "the upstream took too long in all"
                            : !got_head_ ? "the upstream did not answer in time"

@@ -47,6 +47,7 @@ Exchange::~Exchange() {
     return;
   }
   dial_.reset();
+  if (connection_) pool_.count_closed(Closing::kAborted);
   connection_.reset();
   pool_.free_slot();
 }
@@ -87,6 +88,7 @@ void Exchange::dial() {
 void Exchange::on_dialed(Result<std::unique_ptr<Stream>> result) {
   dial_.reset();
   if (result.ok()) return attach(pool_.opened(std::move(result).value()));
+  pool_.count_failed();
   state_ = State::kOver;
   pool_.free_slot();
   const bool late = pool_.loop().now() >= total_deadline_;
@@ -141,6 +143,7 @@ void Exchange::on_interim(UpstreamHead& head) {
 }
 
 void Exchange::on_head(UpstreamHead& head) {
+  pool_.count_answer(head.status);
   forget_request();
   events_.on_head(head);
 }
@@ -160,6 +163,8 @@ void Exchange::on_switched(UpstreamHead& head, std::unique_ptr<Stream> stream,
                            std::string_view rest) {
   state_ = State::kOver;
   const std::unique_ptr<HttpConnection> connection = std::move(connection_);
+  pool_.count_answer(head.status);
+  pool_.count_closed(Closing::kSwitched);
   pool_.free_slot();
   events_.on_switched(head, std::move(stream), rest);
 }
@@ -177,6 +182,7 @@ bool Exchange::may_retry() const {
 void Exchange::on_lost(HttpFailure::Kind kind, Error error) {
   // On the new connection it cannot come to that again.
   if (kind == HttpFailure::Kind::kReset && may_retry()) {
+    pool_.count_closed(Closing::kUpstream);
     connection_.reset();
     return dial();
   }
@@ -185,6 +191,7 @@ void Exchange::on_lost(HttpFailure::Kind kind, Error error) {
 
 void Exchange::fail(const HttpFailure& failure) {
   state_ = State::kOver;
+  pool_.count_closed(Closing::kFailed);
   connection_.reset();
   pool_.free_slot();
   events_.on_failed(failure);

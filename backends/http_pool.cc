@@ -32,10 +32,11 @@ std::unique_ptr<HttpExchange> Pool::start(HttpRequest request, HttpExchangeEvent
     std::unique_ptr<HttpConnection> connection = std::move(idle_.back());
     idle_.pop_back();
     if (young(*connection)) {
-      ++reused_;
+      ++stats_.reused;
       exchange->attach(std::move(connection));
       return exchange;
     }
+    count_closed(Closing::kAge);
     --slots_used_;
   }
   if (slots_used_ < options_.limits.connections_max) {
@@ -48,7 +49,10 @@ std::unique_ptr<HttpExchange> Pool::start(HttpRequest request, HttpExchangeEvent
 }
 
 HttpPool::Stats Pool::stats() const {
-  return {.opened = opened_, .reused = reused_, .open = slots_used_, .idle = idle_.size()};
+  Stats stats = stats_;
+  stats.open = slots_used_;
+  stats.idle = idle_.size();
+  return stats;
 }
 
 Slice Pool::write_head(const RequestLine& line, std::span<const Header> headers) {
@@ -60,7 +64,7 @@ Slice Pool::write_head(const RequestLine& line, std::span<const Header> headers)
 }
 
 std::unique_ptr<HttpConnection> Pool::opened(std::unique_ptr<Stream> stream) {
-  ++opened_;
+  ++stats_.opened;
   return std::make_unique<HttpConnection>(*this, std::move(stream));
 }
 
@@ -71,18 +75,22 @@ bool Pool::young(const HttpConnection& connection) const {
 
 void Pool::give_back(std::unique_ptr<HttpConnection>& connection, bool reusable) {
   const bool kept = options_.limits.idle_max > 0 || !waiting_.empty();
-  if (!reusable || !kept || !young(*connection)) return free_slot();
+  if (!reusable || !kept || !young(*connection)) {
+    count_closed(!reusable ? Closing::kAnswer : kept ? Closing::kAge : Closing::kIdle);
+    return free_slot();
+  }
   connection->rest();
   if (!waiting_.empty()) {
     Exchange* next = waiting_.front();
     waiting_.pop_front();
-    ++reused_;
+    ++stats_.reused;
     return next->attach(std::move(connection));
   }
   idle_.push_back(std::move(connection));
   if (idle_.size() <= options_.limits.idle_max) return;
   // The one that was used longest ago is the least likely to be needed, or to be alive.
   idle_.erase(idle_.begin());
+  count_closed(Closing::kIdle);
   --slots_used_;
 }
 
@@ -96,7 +104,8 @@ void Pool::free_slot() {
   next->dial();
 }
 
-void Pool::drop_idle(HttpConnection& connection) {
+void Pool::drop_idle(HttpConnection& connection, Closing why) {
+  count_closed(why);
   const auto found = std::find_if(idle_.begin(), idle_.end(),
                                   [&](const auto& one) { return one.get() == &connection; });
   ASSERT(found != idle_.end());

@@ -33,10 +33,18 @@ class Pool final : public HttpPool {
   void give_back(std::unique_ptr<HttpConnection>& connection, bool reusable);
   // A connection, or a dial, has ended, and its place is free.
   void free_slot();
+  // For stats(): a connection has closed.
+  void count_closed(Closing why) { ++stats_.closed[static_cast<size_t>(why)]; }
+  // For stats(): the head of an answer, or of one that changes the protocol.
+  void count_answer(int status) {
+    ++stats_.answers[static_cast<size_t>(status / 100) % kAnswerClasses];
+  }
+  // For stats(): a connection could not be made.
+  void count_failed() { ++stats_.failed; }
   // An exchange waits no more.
   void stop_waiting(std::list<Exchange*>::iterator place) { waiting_.erase(place); }
   // An idle connection is not good any more. Destroys it.
-  void drop_idle(HttpConnection& connection);
+  void drop_idle(HttpConnection& connection, Closing why);
 
  private:
   bool young(const HttpConnection& connection) const;
@@ -47,8 +55,7 @@ class Pool final : public HttpPool {
   std::vector<std::unique_ptr<HttpConnection>> idle_;  // the last used one at the end
   std::list<Exchange*> waiting_;
   size_t slots_used_ = 0;  // connections and dials
-  uint64_t opened_ = 0;
-  uint64_t reused_ = 0;
+  Stats stats_;            // but for what there is now
   std::string scratch_;
 };
 

@@ -140,6 +140,7 @@ class Context final : public TlsContext {
     return ssl;
   }
 
+  void count_handshake(bool resumed) { ++(resumed ? stats_.resumed : stats_.full); }
   // The stream that calls its owner now; null if it died of that.
   const TlsStream* calling = nullptr;
   bool verifies() const { return options_.verify; }
@@ -235,6 +236,7 @@ void TlsStream::shake_hands() {
   const int result = SSL_do_handshake(ssl_.get());
   const int error = SSL_get_error(ssl_.get(), result);
   flush();
+  if (result == 1) context_.count_handshake(SSL_session_reused(ssl_.get()) == 1);
   if (result == 1) return std::exchange(handshake_, nullptr)->succeed();
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
   broken_ = true;

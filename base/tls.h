@@ -4,6 +4,7 @@
 // that it works over any loop. A context and its streams belong to one loop's thread: the sessions
 // and the buffer they share have no lock.
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,12 @@ class TlsContext {
   // address must stand as such in the certificate.
   static Result<std::unique_ptr<TlsContext>> make(const TlsOptions& options);
   virtual ~TlsContext() = default;
+  // Handshakes that have succeeded so far: whole ones, and those that resumed a session.
+  struct Stats {
+    uint64_t full = 0;
+    uint64_t resumed = 0;
+  };
+  const Stats& stats() const { return stats_; }
 
   // Shakes hands over `raw` as a client of `host`. `done` is called once, later, with the secured
   // stream, whose events must be set inside it, or kUpstream with the reason in words; how long it
@@ -40,6 +47,9 @@ class TlsContext {
   virtual std::unique_ptr<Pending> connect(
       std::unique_ptr<Stream> raw, const std::string& host,
       std::function<void(Result<std::unique_ptr<Stream>>)> done) = 0;
+
+ protected:
+  Stats stats_;
 };
 
 }  // namespace sluice

@@ -299,4 +299,14 @@ std::vector<std::string> backend_names(const Config& config) {
   return names;
 }
 
+std::vector<bool> endpoints_of(const Config& config) {
+  std::vector<bool> endpoints;
+  for (const ModelConfig& model : config.models) {
+    for (const BackendConfig& backend : model.backends)
+      endpoints.push_back(backend.kind == BackendConfig::Kind::kHttp);
+  }
+  if (config.passthrough) endpoints.push_back(true);
+  return endpoints;
+}
+
 }  // namespace sluice

@@ -167,6 +167,8 @@ Result<std::string> expand_variables(std::string_view raw, const Environment& en
 
 // What metrics call the backends, in the order of CoreOptions::backends.
 std::vector<std::string> backend_names(const Config& config);
+// Which of them are HTTP endpoints, in the same order.
+std::vector<bool> endpoints_of(const Config& config);
 
 // The part of `config` that the core decides by. Backends are numbered through in the order of the
 // file. `slots` holds what each engine says it can run at a time. REQUIRES: a config without

@@ -11,7 +11,7 @@ namespace sluice {
 Gateway::Gateway(const Config& config, uint64_t id_seed, World world)
     : config_(config),
       world_(std::move(world)),
-      telemetry_(metrics_, backend_names(config)),
+      telemetry_(metrics_, backend_names(config), endpoints_of(config)),
       scrape_(metrics_.shard()),
       budget_(config.limits.bytes_held_max),
       events_([core = world_.core] { core->wake(); }),

@@ -71,6 +71,7 @@ void Server::turn() {
   while (orders_.take(order)) obey(std::move(order));
   Reply reply;
   while (replies_.take(reply)) answer(reply);
+  if (upstreams_) upstreams_->publish(*world_.telemetry, *world_.shard);
   if (draining()) drain_turn();
   if (closed_.empty()) return;
   for (Connection* connection : closed_) {

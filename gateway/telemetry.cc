@@ -12,12 +12,16 @@ namespace {
 constexpr int kStatuses[] = {101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400,
                              401, 402, 403, 404, 405, 406, 408, 409, 410, 412, 413, 414, 415,
                              416, 417, 422, 424, 425, 429, 431, 500, 501, 502, 503, 504, 505};
+constexpr const char* kClosingNames[kClosings] = {"idle",   "age",     "upstream", "answer",
+                                                  "failed", "aborted", "switched"};
+constexpr const char* kClassNames[kAnswerClasses] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
 constexpr const char* kReasons[kLeaveReasons] = {"idle", "items", "bytes", "tokens",
                                                  "held", "quiet", "split", "drain"};
 
 }  // namespace
 
-Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends) {
+Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends,
+                     const std::vector<bool>& endpoints) {
   const auto stage = [&](const char* name) {
     return metrics.histogram("sluice_stage_seconds", "Time by stage of a request or of a call.",
                              latency_bounds(), {{"stage", name}});
@@ -84,9 +88,58 @@ Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends)
          metrics.counter("sluice_breaker_opens_total", "How often a breaker has opened.",
                          {{"backend", name}})});
   }
+  endpoints_.resize(backends.size());
+  for (size_t i = 0; i < endpoints.size(); ++i) {
+    if (endpoints[i]) declare_endpoint(metrics, endpoints_[i], backends[i]);
+  }
+  lookups = metrics.counter("sluice_dns_lookups_total", "Names of endpoints that were asked for.");
+  const auto handshakes = [&](const char* kind) {
+    return metrics.counter("sluice_tls_handshakes_total", "TLS handshakes with endpoints.",
+                           {{"kind", kind}});
+  };
+  handshakes_full = handshakes("full");
+  handshakes_resumed = handshakes("resumed");
   const GaugeId build = metrics.gauge("sluice_build_info", "Always 1; the labels say which build.",
                                       {{"version", SLUICE_VERSION}});
   metrics.shard().set(build, 1);
+}
+
+void Telemetry::declare_endpoint(Metrics& metrics, Endpoint& endpoint, const std::string& name) {
+  const Metrics::Labels whose = {{"backend", name}};
+  endpoint.open = metrics.gauge("sluice_upstream_connections",
+                                "Connections to an endpoint, open or being made.", whose);
+  endpoint.idle = metrics.gauge("sluice_upstream_connections_idle",
+                                "Connections to an endpoint that wait for a request.", whose);
+  endpoint.opened = metrics.counter("sluice_upstream_connections_opened_total",
+                                    "Connections made to an endpoint.", whose);
+  endpoint.failed = metrics.counter("sluice_upstream_connections_failed_total",
+                                    "Connections to an endpoint that could not be made.", whose);
+  endpoint.reused = metrics.counter("sluice_upstream_connections_reused_total",
+                                    "Requests sent on a kept connection.", whose);
+  for (size_t i = 0; i < kClosings; ++i)
+    endpoint.closed[i] = metrics.counter("sluice_upstream_connections_closed_total",
+                                         "Connections to an endpoint that have ended, by why.",
+                                         {{"backend", name}, {"reason", kClosingNames[i]}});
+  for (size_t i = 0; i < kAnswerClasses; ++i)
+    endpoint.answers[i] =
+        metrics.counter("sluice_upstream_answers_total", "Answers of an endpoint, by class.",
+                        {{"backend", name}, {"code", kClassNames[i]}});
+}
+
+void Telemetry::publish_upstream(MetricsShard& shard, BackendIndex backend,
+                                 const HttpPool::Stats& before, const HttpPool::Stats& now) const {
+  const Endpoint& endpoint = endpoints_[backend];
+  const auto add = [&](CounterId id, uint64_t was, uint64_t is) {
+    if (is != was) shard.add(id, static_cast<double>(is - was));
+  };
+  add(endpoint.opened, before.opened, now.opened);
+  add(endpoint.failed, before.failed, now.failed);
+  add(endpoint.reused, before.reused, now.reused);
+  for (size_t i = 0; i < kClosings; ++i) add(endpoint.closed[i], before.closed[i], now.closed[i]);
+  for (size_t i = 0; i < kAnswerClasses; ++i)
+    add(endpoint.answers[i], before.answers[i], now.answers[i]);
+  shard.set(endpoint.open, static_cast<double>(now.open));
+  shard.set(endpoint.idle, static_cast<double>(now.idle));
 }
 
 void Telemetry::count_request(MetricsShard& shard, int status) const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/http_client.h"
 #include "base/metrics.h"
 #include "batcher/core.h"
 
@@ -14,13 +15,19 @@ namespace sluice {
 
 struct Telemetry {
   // Declares all series in `metrics`, and those of each backend under these names, which are in the
-  // order of CoreOptions::backends. REQUIRES: no shard yet.
-  explicit Telemetry(Metrics& metrics, const std::vector<std::string>& backends = {});
+  // order of CoreOptions::backends; `endpoints` says which of them are endpoints. REQUIRES: no
+  // shard yet.
+  explicit Telemetry(Metrics& metrics, const std::vector<std::string>& backends = {},
+                     const std::vector<bool>& endpoints = {});
 
   // Counts an answer of `status`; a status that is not in the table counts as "other".
   void count_request(MetricsShard& shard, int status) const;
   // Counts what has changed in the core since `before`, and shows what there is now.
   void publish_core(MetricsShard& shard, const CoreStats& before, const CoreStats& now) const;
+
+  // Counts what has changed in this thread's connections to an endpoint, and shows what there is.
+  void publish_upstream(MetricsShard& shard, BackendIndex backend, const HttpPool::Stats& before,
+                        const HttpPool::Stats& now) const;
 
   HistogramId stage_read;     // a request's first byte to its rows
   HistogramId stage_queue;    // its rows to the start of its first call
@@ -33,6 +40,9 @@ struct Telemetry {
   GaugeId bytes_held;
   CounterId shadow_requests;
   CounterId shadow_calls;
+  CounterId lookups;
+  CounterId handshakes_full;
+  CounterId handshakes_resumed;
 
  private:
   std::array<CounterId, 600> requests_;
@@ -59,6 +69,17 @@ struct Telemetry {
     CounterId opens;
   };
   std::vector<Backend> backends_;  // by BackendIndex
+  struct Endpoint {
+    GaugeId open;
+    GaugeId idle;
+    CounterId opened;
+    CounterId failed;
+    CounterId reused;
+    CounterId closed[kClosings];
+    CounterId answers[kAnswerClasses];
+  };
+  void declare_endpoint(Metrics& metrics, Endpoint& endpoint, const std::string& name);
+  std::vector<Endpoint> endpoints_;  // by BackendIndex; those of models in this process are unused
 };
 
 }  // namespace sluice

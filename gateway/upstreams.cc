@@ -92,7 +92,29 @@ Result<std::unique_ptr<LoopUpstreams>> LoopUpstreams::make(Loop& loop, const Ups
       made->pass_ = {
           .origin = upstream->target.origin, .pool = pool.get(), .config = &upstream->config};
   }
+  made->published_.resize(made->pools_.size());
   return made;
+}
+
+void LoopUpstreams::publish(const Telemetry& telemetry, MetricsShard& shard) {
+  for (BackendIndex i = 0; i < pools_.size(); ++i) {
+    if (!pools_[i]) continue;
+    const HttpPool::Stats now = pools_[i]->stats();
+    if (now == published_[i]) continue;
+    telemetry.publish_upstream(shard, i, published_[i], now);
+    published_[i] = now;
+  }
+  TlsContext::Stats handshakes;
+  for (const auto& context : tls_) {
+    handshakes.full += context->stats().full;
+    handshakes.resumed += context->stats().resumed;
+  }
+  const auto add = [&](CounterId id, uint64_t& was, uint64_t is) {
+    if (is != was) shard.add(id, static_cast<double>(is - std::exchange(was, is)));
+  };
+  add(telemetry.handshakes_full, handshakes_published_.full, handshakes.full);
+  add(telemetry.handshakes_resumed, handshakes_published_.resumed, handshakes.resumed);
+  add(telemetry.lookups, lookups_published_, dialer_->lookups());
 }
 
 }  // namespace sluice

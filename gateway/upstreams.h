@@ -15,6 +15,7 @@
 #include "batcher/row.h"
 #include "gateway/config.h"
 #include "gateway/passthrough.h"
+#include "gateway/telemetry.h"
 
 namespace sluice {
 
@@ -54,6 +55,8 @@ class LoopUpstreams {
   // REQUIRES: find(backend) is an endpoint
   HttpPool& pool(BackendIndex backend) { return *pools_[backend]; }
   const Upstream& upstream(BackendIndex backend) const { return *upstreams_.find(backend); }
+  // Shows what has changed in the pools since the last call.
+  void publish(const Telemetry& telemetry, MetricsShard& shard);
   const PassTarget* pass_target() const { return pass_.pool != nullptr ? &pass_ : nullptr; }
   std::optional<BackendIndex> passthrough() const { return upstreams_.passthrough(); }
   std::optional<ModelIndex> passthrough_model() const { return upstreams_.passthrough_model(); }
@@ -65,6 +68,9 @@ class LoopUpstreams {
   std::unique_ptr<Dialer> dialer_;
   std::vector<std::unique_ptr<TlsContext>> tls_;
   std::vector<std::unique_ptr<HttpPool>> pools_;
+  std::vector<HttpPool::Stats> published_;  // of each pool
+  TlsContext::Stats handshakes_published_;
+  uint64_t lookups_published_ = 0;
   PassTarget pass_;
 };
 

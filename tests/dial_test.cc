@@ -155,6 +155,7 @@ TEST_CASE("an answer is believed for its time, and not after nobody answered at 
   CHECK(dial(true) == Order{"model", "10.0.0.1 80"});
   CHECK(dial(false) == Order{"10.0.0.1 80"});
   CHECK(dial(true) == Order{"model", "10.0.0.1 80"});
+  CHECK(dialer->lookups() == 3);
 }
 
 TEST_CASE("no more names are remembered than allowed") {

@@ -19,6 +19,10 @@ void round(ClientWorld& w, size_t n, const std::string& answer = kOk) {
   CHECK(call.log == kOkLog);
 }
 
+uint64_t closed(const ClientWorld& w, Closing why) {
+  return w.pool->stats().closed[static_cast<size_t>(why)];
+}
+
 HttpPool::Options with(PoolLimits limits) {
   HttpPool::Options options;
   options.limits = limits;
@@ -62,7 +66,11 @@ TEST_CASE("a connection is not used again after idle_timeout, nor after age_max"
     w.run(milliseconds(10010));
     CHECK(w.upstream.open() == 0);
     CHECK(w.pool->stats().open == 0);
+    CHECK(closed(w, Closing::kIdle) == 1);
     round(w, 1);
+    CHECK(w.pool->stats().opened == 2);
+    CHECK(w.pool->stats().reused == 1);
+    CHECK(w.pool->stats().answers[2] == 3);
   }
   SUBCASE("old, while idle") {
     ClientWorld w(with({.idle_timeout = seconds(100), .age_max = seconds(30)}));
@@ -71,6 +79,7 @@ TEST_CASE("a connection is not used again after idle_timeout, nor after age_max"
     CHECK(w.upstream.open() == 1);
     w.run(seconds(2));
     CHECK(w.upstream.open() == 0);
+    CHECK(closed(w, Closing::kAge) == 1);
   }
   SUBCASE("old, while busy") {
     ClientWorld w(with({.idle_timeout = seconds(100), .age_max = seconds(30)}));
@@ -82,6 +91,7 @@ TEST_CASE("a connection is not used again after idle_timeout, nor after age_max"
     CHECK(call.log == kOkLog);
     CHECK(w.pool->stats().open == 0);
     CHECK(w.upstream.open() == 0);
+    CHECK(closed(w, Closing::kAge) == 1);
   }
 }
 
@@ -98,6 +108,7 @@ TEST_CASE("no more than idle_max are kept; the one used longest ago goes") {
     for (Call& call : calls) CHECK(call.log == kOkLog);
     CHECK(w.pool->stats().idle == most);
     CHECK(w.pool->stats().open == most);
+    CHECK(closed(w, Closing::kIdle) == 3 - most);
     CHECK(w.upstream.open() == most);
     if (most > 0) CHECK_FALSE(w.upstream.at(2).gone);
   }
@@ -169,6 +180,7 @@ TEST_CASE("an idle connection that the upstream closes, resets or talks on leave
     if (what == 2) w.upstream.send(0, kOk);
     w.run();
     CHECK(w.pool->stats().open == 0);
+    CHECK(closed(w, Closing::kUpstream) == 1);
     CHECK(w.dialer.dials == 1);
     round(w, 1);
   }
@@ -191,6 +203,7 @@ TEST_CASE("what says that nothing more may follow ends the connection") {
     w.run();
     CHECK(call.log.ends_with("body(ok) end"));
     CHECK(w.pool->stats().open == 0);
+    CHECK(closed(w, Closing::kAnswer) == 1);
     CHECK(w.upstream.open() == 0);
   }
   ClientWorld w;

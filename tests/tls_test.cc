@@ -227,6 +227,7 @@ TEST_CASE("the second connection to a name resumes the session of the first, dro
       client.connect(*context, peer, "127.0.0.1");
       CHECK(client.stream != nullptr);
       CHECK(!peer.resumed());
+      CHECK((context->stats().full == 2 && context->stats().resumed == 1));
     }
   }
 }

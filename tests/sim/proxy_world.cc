@@ -10,6 +10,14 @@ constexpr uint64_t kStepsMax = 3'000'000;  // a livelock fails instead of hangin
 
 }  // namespace
 
+double sum_of(const std::string& metrics, const std::string& name) {
+  double sum = 0;
+  for (size_t at = metrics.find('\n' + name + '{'); at != std::string::npos;
+       at = metrics.find('\n' + name + '{', at + 1))
+    sum += std::stod(metrics.substr(metrics.find("} ", at) + 2, 30));
+  return sum;
+}
+
 // Jobs run at some later moment, as on a thread of their own.
 class ProxyWorld::LaterOffload final : public Offload {
  public:
@@ -173,6 +181,10 @@ void ProxyWorld::check_end() {
   const auto shows = [&](const char* line) { return metrics.find(line) != std::string::npos; };
   expect(shows("\nsluice_requests_in_flight 0\n"), "requests are in flight at the end");
   expect(shows("\nsluice_queue_items 0\n"), "items are queued at the end");
+  expect(sum_of(metrics, "sluice_upstream_connections") == 0, "connections are shown at the end");
+  expect(sum_of(metrics, "sluice_upstream_connections_opened_total") ==
+             sum_of(metrics, "sluice_upstream_connections_closed_total"),
+         "connections that were made have not ended, or for two reasons");
 }
 
 ProxySummary run(const ProxyPlan& plan) {

@@ -58,6 +58,9 @@ struct ProxySummary {
 // through.
 Config proxy_config(bool tei);
 
+// The sum of all series of this name that have labels.
+double sum_of(const std::string& metrics, const std::string& name);
+
 // The gateway, its loops and its endpoint, until destroyed.
 class ProxyWorld {
  public:
