@@ -61,8 +61,7 @@ class AttentionBlock {
     head_ = head;
     row_ = row + warp_ * 16 + lane_ / 4;
     const bool busy = row + warp_ * 16 < length;
-    __syncthreads();  // the text before may still be read
-    load_keys(0, 0);
+    load_keys(0, 0);  // the barrier at the loop's end has seen the last of the text before
     if (busy) load_queries();
     begin();
     const int blocks = (length + kKeys - 1) / kKeys;
@@ -74,7 +73,6 @@ class AttentionBlock {
       if (busy) step(block * kKeys, block % 2);
       __syncthreads();
     }
-    copies_wait<0>();
     if (busy) store();
   }
 

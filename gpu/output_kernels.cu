@@ -10,10 +10,10 @@ namespace {
 constexpr uint32_t kThreads = 256;
 constexpr uint32_t kWidthMax = WarpRow::kWidthMax;
 
-// The sum of `value` over the block, for every thread. `scratch` has eight floats.
+// The sum of `value` over the block, for every thread. `scratch` has eight floats, which nothing else
+// uses; between two calls with the same there must be a barrier.
 __device__ float block_sum(float value, float* scratch) {
   const float sum = warp_sum(value);
-  __syncthreads();
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = sum;
   __syncthreads();
   float all = 0;
@@ -21,12 +21,12 @@ __device__ float block_sum(float value, float* scratch) {
   for (uint32_t i = 0; i < kThreads / 32; ++i) all += scratch[i];
   return all;
 }
+// The greatest, likewise.
 __device__ float block_max(float value, float* scratch) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
     value = fmaxf(value, __shfl_xor_sync(0xffffffffU, value, distance));
   }
-  __syncthreads();
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
   __syncthreads();
 #pragma unroll
@@ -34,7 +34,8 @@ __device__ float block_max(float value, float* scratch) {
   return value;
 }
 
-// Applies `finish` to values[0, width) and stores them to `out`.
+// Applies `finish` to values[0, width) and stores them to `out`. Between two calls there must be a
+// barrier. `scratch` has sixteen floats.
 __device__ void finish_values(float* values, uint32_t width, GpuFinish finish, float* out,
                               float* scratch) {
   float factor = 1;
@@ -49,7 +50,7 @@ __device__ void finish_values(float* values, uint32_t width, GpuFinish finish, f
     greatest = block_max(mine, scratch);
     float sum = 0;
     for (uint32_t i = threadIdx.x; i < width; i += kThreads) sum += expf(values[i] - greatest);
-    factor = 1.0F / block_sum(sum, scratch);
+    factor = 1.0F / block_sum(sum, scratch + 8);
   }
   for (uint32_t i = threadIdx.x; i < width; i += kThreads) {
     float value = values[i];
@@ -125,9 +126,8 @@ __device__ void finish_batch(const OutputParams& params, uint32_t epoch) {
   if (threadIdx.x != 0) return;
   __threadfence_system();  // for all of the block's stores, which the barrier has put before it
   if (atomicAdd(params.ticket, 1U) != gridDim.x - 1) return;
-  __threadfence();
   *params.ticket = 0;
-  __threadfence_system();
+  __threadfence_system();  // for the other blocks' stores, which their tickets have put before it
   *reinterpret_cast<volatile uint32_t*>(params.flag) = epoch;
 }
 
@@ -139,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(256)
   using namespace sluice::device;
   __shared__ float parts[kThreads * 8];
   __shared__ float values[kWidthMax];
-  __shared__ float scratch[8];
+  __shared__ float scratch[16];
   let_next_start();
   wait_for_previous();
   const sluice::BatchHeader header = *params.header;
@@ -152,7 +152,6 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     finish_values(values, header.width, header.finish,
                   params.out + static_cast<size_t>(text) * header.width, scratch);
-    __syncthreads();
   }
   finish_batch(params, header.epoch);
 }
@@ -163,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(256)
   __shared__ float values[kWidthMax];
   __shared__ float dense[kWidthMax];
   __shared__ float labels[kWidthMax];
-  __shared__ float scratch[8];
+  __shared__ float scratch[16];
   let_next_start();
   wait_for_previous();
   const sluice::BatchHeader header = *params.header;
@@ -179,7 +178,6 @@ extern "C" __global__ void __launch_bounds__(256)
                   false, labels);
     finish_values(labels, params.labels, header.finish,
                   params.out + static_cast<size_t>(text) * params.labels, scratch);
-    __syncthreads();
   }
   finish_batch(params, header.epoch);
 }

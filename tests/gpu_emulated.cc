@@ -125,8 +125,9 @@ CUresult EmulatedCuda::host_alloc(void** address, size_t bytes, unsigned) {
   const CUresult code = result("host_alloc");
   if (code != CUDA_SUCCESS) return code;
   *address = ::operator new(bytes, std::align_val_t{4096});
-  pinned_[*address] = memory_.map(static_cast<std::byte*>(*address), bytes,
-                                  {.name = "pinned memory", .alignment = 4096});
+  pinned_[*address] =
+      memory_.map(static_cast<std::byte*>(*address), bytes,
+                  {.name = "pinned memory", .alignment = 4096, .host_watches = true});
   return code;
 }
 
@@ -292,6 +293,7 @@ CUresult EmulatedCuda::launch(const CudaLaunch& launch, CUstream stream) {
   recorded.shape.grid = {launch.grid_x, launch.grid_y, 1};
   recorded.shape.block = {launch.threads, 1, 1};
   recorded.shape.cluster = {launch.cluster_x, 1, 1};
+  recorded.early = launch.early;
   recorded.shape.shared_dynamic_bytes = launch.shared_bytes;
   const auto* bytes = static_cast<const std::byte*>(launch.parameters);
   recorded.parameters.assign(bytes, bytes + kernel->parameter_bytes);
@@ -313,6 +315,7 @@ CUresult EmulatedCuda::run(const Recorded& recorded) {
   ++kernels_run_;
   ptx::LaunchOptions options;
   options.check_memory = machine_.check_memory;
+  options.early = recorded.early;
   const Result<ptx::LaunchReport> report =
       ptx::launch(memory_, *recorded.kernel, recorded.shape, recorded.parameters, options);
   if (!report.ok()) {

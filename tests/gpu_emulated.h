@@ -108,6 +108,7 @@ class EmulatedCuda final : public CudaApi {
     const void* from = nullptr;
     size_t bytes = 0;
     ptx::LaunchShape shape;
+    bool early = false;
     std::vector<std::byte> parameters;
   };
   using Recording = std::vector<Recorded>;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/gpu_ptx_images.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -12,13 +13,16 @@ namespace sluice {
 
 std::vector<GpuImage> ptx_images(int capability) {
   static std::map<int, std::map<std::string, std::string>> texts;
+  // tests/mutants/kernels.py has others.
+  const char* other = std::getenv("SLUICE_GPU_PTX_FOLDER");
+  const std::string folder = other != nullptr ? other : SLUICE_GPU_PTX_FOLDER;
   std::vector<GpuImage> images;
   for (const char* name : {"row", "gemm", "norm", "attention", "output"}) {
     std::string& text = texts[capability][name];
     if (text.empty()) {
       std::ostringstream bytes;
-      bytes << std::ifstream(std::string(SLUICE_GPU_PTX_FOLDER) + "/" + name + "_kernels.sm_" +
-                             std::to_string(capability) + ".ptx")
+      bytes << std::ifstream(folder + "/" + name + "_kernels.sm_" + std::to_string(capability) +
+                             ".ptx")
                    .rdbuf();
       text = bytes.str();
       ASSERT(!text.empty());

@@ -177,9 +177,16 @@ std::byte* access_global(Warp& warp, const Instruction& instruction, const Acces
   if (wanted.reads) machine.counters.global_bytes_read += wanted.bytes;
   if (wanted.writes) machine.counters.global_bytes_written += wanted.bytes;
   if (machine.options.check_memory) {
+    check_early(warp, instruction, place.lane, wanted, *region);
+    if (wanted.writes && instruction.strong && region->host_watches) {
+      check_published(warp, instruction, place.lane, wanted.address);
+    }
     check_global(warp, instruction, place, wanted, *region, offset);
   }
-  if (wanted.writes) region->mark_written(offset, wanted.bytes);
+  if (wanted.writes) {
+    region->mark_written(offset, wanted.bytes);
+    if (region->written_first == 0) region->written_first = machine.launch_id;
+  }
   return region->host + offset;
 }
 

@@ -36,6 +36,13 @@ void check_shared(Block& owner, Warp& warp, const Instruction& instruction, uint
 void acquire_from(Warp& warp, const Instruction& instruction, uint64_t address);
 void release_to(Warp& warp, const Instruction& instruction, uint64_t address);
 
+// Reports a write that tells the host of others, by the memory that it watches, if not all of them
+// were published by a fence of the whole system before.
+void check_published(Warp& warp, const Instruction& instruction, uint32_t lane, uint64_t address);
+// Reports what a kernel that may start early does before it waits for those before it.
+void check_early(Warp& warp, const Instruction& instruction, uint32_t lane, const Access& wanted,
+                 const Region& region);
+
 // The 32-byte sectors that one warp instruction touches.
 class Sectors {
  public:

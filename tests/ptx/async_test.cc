@@ -33,6 +33,7 @@ ld.shared.u32 %v, [%at+)" +
                          std::to_string(512 * group) + R"(];
 mad.wide.u32 %to, %t, 4, %out;
 st.global.u32 [%to], %v;
+cp.async.wait_all;
 )",
                      2);
 }

@@ -129,7 +129,13 @@ void decode_cp(Decoder& d) {
   d.set_handler(&run_copy_async);
 }
 
-void decode_fence(Decoder& d) { d.set_handler(&run_fence); }
+void decode_fence(Decoder& d) {
+  d.to.option = d.opcode.has("sys") ? 1 : 0;
+  d.set_handler(&run_fence);
+}
+void decode_grids(Decoder& d) {
+  d.set_handler(d.opcode.has("wait") ? &run_wait_for_grids : &run_nothing);
+}
 void decode_nothing(Decoder& d) { d.set_handler(&run_nothing); }
 void decode_trap(Decoder& d) { d.set_handler(&run_trap); }
 
@@ -298,7 +304,7 @@ DecodeFunction find_memory_decoder(std::string_view name) {
       {"fence", &decode_fence},
       {"prefetch", &decode_nothing},
       {"prefetchu", &decode_nothing},
-      {"griddepcontrol", &decode_nothing},
+      {"griddepcontrol", &decode_grids},
       {"nanosleep", &decode_nothing},
       {"pmevent", &decode_nothing},
       {"applypriority", &decode_nothing},

@@ -68,8 +68,10 @@ void run_isspacep(Warp& warp, const Instruction& instruction, uint32_t mask);
 void run_clock(Warp& warp, const Instruction& instruction, uint32_t mask);
 // Nothing to do, as for prefetch.
 void run_nothing(Warp& warp, const Instruction& instruction, uint32_t mask);
-// membar and fence.
+// membar and fence. option 1: of the whole system.
 void run_fence(Warp& warp, const Instruction& instruction, uint32_t mask);
+// griddepcontrol.wait.
+void run_wait_for_grids(Warp& warp, const Instruction& instruction, uint32_t mask);
 // trap; option 1: a failed assert.
 void run_trap(Warp& warp, const Instruction& instruction, uint32_t mask);
 // Stops the launch: kUnsupported.

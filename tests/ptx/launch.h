@@ -52,6 +52,9 @@ struct LaunchOptions {
   bool part_lanes = false;
   bool check_memory = true;     // races, uninitialised memory, distinct bytes; several times slower
   bool check_registers = true;  // registers used before they are set
+  // The kernel was launched so that it may start while those before it still run: until
+  // griddepcontrol.wait, what they write is not there.
+  bool early = false;
   // Blocks that run at a time, for kernels whose blocks wait for each other; taken in turns.
   uint32_t blocks_resident = 1;
   uint64_t instructions_max = 4'000'000'000;  // of warps; then the launch stops with kLimit

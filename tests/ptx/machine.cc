@@ -114,7 +114,9 @@ void start_warp(Warp& warp) {
   warp.cluster_seen.reset();
   warp.knowledge = Knowledge{.block = block.id, .warp = warp.id};
   warp.published.reset();
+  warp.published_to_host.reset();
   warp.acquirable.reset();
+  warp.waited = 0;
   warp.copies.clear();
   warp.groups_committed.fill(0);
   warp.local.assign(machine.kernel.local_bytes * kLanes, kPoison);

@@ -71,8 +71,10 @@ struct Warp {
   std::shared_ptr<const Foreign> cluster_seen = {};  // what the barrier hands over, once open
   bool rotates = false;  // another group's turn, since one went on in a loop
   Knowledge knowledge = {};
-  std::shared_ptr<const Foreign> published = {};   // as of the last fence
-  std::shared_ptr<const Foreign> acquirable = {};  // read since the last fence
+  std::shared_ptr<const Foreign> published = {};          // as of the last fence
+  std::shared_ptr<const Foreign> published_to_host = {};  // as of the last of the whole system
+  std::shared_ptr<const Foreign> acquirable = {};         // read since the last fence
+  uint32_t waited = 0;  // lanes that griddepcontrol.wait has let through
   std::vector<PendingCopy> copies = {};
   std::array<uint32_t, kLanes> groups_committed = {};
   std::vector<std::byte> register_storage = {};

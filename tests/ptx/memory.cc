@@ -60,6 +60,7 @@ Region& Memory::place(size_t bytes, const Placement& placement) {
   region->base = base;
   region->bytes = bytes;
   region->read_only = placement.read_only;
+  region->host_watches = placement.host_watches;
   region->pages.resize((bytes + PageBits::kBytes - 1) / PageBits::kBytes);
   Region& placed = *region;
   regions_.emplace(base, std::move(region));

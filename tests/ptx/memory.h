@@ -24,7 +24,8 @@ struct Placement {
   std::string name = {};  // for findings
   size_t alignment =
       256;  // a power of two; the address is no multiple of twice this. cudaMalloc: 256
-  bool read_only = false;  // a kernel's write is a finding; needs no bookkeeping of who reads
+  bool read_only = false;     // a kernel's write is a finding; needs no bookkeeping of who reads
+  bool host_watches = false;  // the host looks at it while kernels run
 };
 
 // One piece of global memory that kernels may touch.
@@ -35,7 +36,9 @@ struct Region {
   std::byte* host = nullptr;  // `bytes` of them; of `storage`, or the caller's
   std::vector<std::byte> storage;
   bool read_only = false;
+  bool host_watches = false;
   bool written_wholly = false;
+  uint32_t written_first = 0;          // the launch that wrote to it first; 0 if none did
   std::vector<uint64_t> written = {};  // one bit per byte; empty if written_wholly
   std::vector<std::unique_ptr<ShadowPage>> pages = {};
 

@@ -117,11 +117,16 @@ void run_nothing(Warp& /*warp*/, const Instruction& /*instruction*/, uint32_t /*
 
 // What the warp knows is now what its next strong writes publish, and what its strong reads have
 // seen published happened before.
-void run_fence(Warp& warp, const Instruction& /*instruction*/, uint32_t /*mask*/) {
+void run_fence(Warp& warp, const Instruction& instruction, uint32_t /*mask*/) {
   if (!warp.block->machine.options.check_memory) return;
   warp.knowledge.join_foreign(warp.acquirable);
   warp.acquirable.reset();
   warp.published = warp.knowledge.publish();
+  if (instruction.option != 0) warp.published_to_host = warp.published;
+}
+
+void run_wait_for_grids(Warp& warp, const Instruction& /*instruction*/, uint32_t mask) {
+  warp.waited |= mask;
 }
 
 void run_trap(Warp& warp, const Instruction& instruction, uint32_t mask) {

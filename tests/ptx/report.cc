@@ -21,6 +21,10 @@ std::string_view name_of(FindingKind kind) {
       return "uninitialised register";
     case FindingKind::kAsyncHazard:
       return "async hazard";
+    case FindingKind::kUnpublished:
+      return "unpublished writes";
+    case FindingKind::kEarlyAccess:
+      return "early access";
     case FindingKind::kOutOfBounds:
       return "out of bounds";
     case FindingKind::kReadOnlyWritten:

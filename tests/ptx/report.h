@@ -18,19 +18,22 @@ enum class FindingKind : uint8_t {
   kUninitialisedShared,    // a read of shared bytes that nobody wrote; goes on
   kUninitialisedGlobal,    // the same for global bytes; goes on
   kUninitialisedRegister,  // a lane uses a register that it has not set; goes on
-  kAsyncHazard,            // bytes are touched while a cp.async to them is under way; goes on
-  kOutOfBounds,            // no region holds these bytes; reads give 0, writes are lost; goes on
-  kReadOnlyWritten,        // a write to a region that is read only; it is lost; goes on
-  kMisaligned,             // the address is no multiple of the access; goes on
-  kInactiveSource,         // shfl reads a lane that takes no part; goes on
-  kMaskExcludesCaller,     // a lane's own bit is not in the member mask it gives; goes on
-  kMaskNamesExitedLane,    // a member mask names a lane that has left the kernel; goes on
-  kInactiveLanes,  // an .aligned instruction that not all lanes of the warp execute; goes on
-  kWarpDeadlock,   // lanes of a warp wait for each other at different places
-  kBlockDeadlock,  // warps of a block wait for each other at different barriers
-  kTrap,           // trap, or a failed assert
-  kUnsupported,    // an instruction the interpreter does not know
-  kLimit,          // LaunchOptions::instructions_max, or a limit of the checks
+  kAsyncHazard,            // bytes are touched, or a thread ends, while a cp.async to them is under
+                           // way; goes on
+  kUnpublished,            // the host may see a flag before what it stands for; goes on
+  kEarlyAccess,  // before griddepcontrol.wait: a write, or a read of what kernels write; goes on
+  kOutOfBounds,  // no region holds these bytes; reads give 0, writes are lost; goes on
+  kReadOnlyWritten,      // a write to a region that is read only; it is lost; goes on
+  kMisaligned,           // the address is no multiple of the access; goes on
+  kInactiveSource,       // shfl reads a lane that takes no part; goes on
+  kMaskExcludesCaller,   // a lane's own bit is not in the member mask it gives; goes on
+  kMaskNamesExitedLane,  // a member mask names a lane that has left the kernel; goes on
+  kInactiveLanes,        // an .aligned instruction that not all lanes of the warp execute; goes on
+  kWarpDeadlock,         // lanes of a warp wait for each other at different places
+  kBlockDeadlock,        // warps of a block wait for each other at different barriers
+  kTrap,                 // trap, or a failed assert
+  kUnsupported,          // an instruction the interpreter does not know
+  kLimit,                // LaunchOptions::instructions_max, or a limit of the checks
 };
 
 // E.g. "shared race".

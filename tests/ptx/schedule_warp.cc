@@ -152,7 +152,7 @@ class WarpRunner {
       case Kind::kBranchTable:
         return branch_table(index, instruction, mask);
       case Kind::kReturn:
-        return leave(index, mask);
+        return leave(index, mask, instruction);
       default:
         return together(index, instruction, mask);
     }
@@ -212,12 +212,12 @@ class WarpRunner {
     return false;
   }
 
-  bool leave(uint32_t index, uint32_t mask) {
+  bool leave(uint32_t index, uint32_t mask, const Instruction& instruction) {
     Group& group = warp_.groups[index];
     group.mask &= ~mask;
     ++group.pc;
     warp_.live &= ~mask;
-    forget_copies(mask);
+    forget_copies(mask, instruction);
     if (group.mask == 0) warp_.groups.erase(warp_.groups.begin() + index);
     wake_all();
     return false;
@@ -228,8 +228,15 @@ class WarpRunner {
     for (Group& group : warp_.groups) group.waiting = false;
   }
 
-  void forget_copies(uint32_t mask) {
+  void forget_copies(uint32_t mask, const Instruction& instruction) {
     Block& block = *warp_.block;
+    const auto ends = [&](const PendingCopy& copy) { return (mask >> copy.lane & 1u) != 0; };
+    const auto first = std::ranges::find_if(warp_.copies, ends);
+    if (first == warp_.copies.end()) return;
+    machine_.report(FindingKind::kAsyncHazard,
+                    Place{&warp_, &instruction, first->lane, first->destination},
+                    "the thread ends while its cp.async to shared byte " +
+                        std::to_string(first->destination) + " is under way");
     std::erase_if(warp_.copies, [&](const PendingCopy& copy) {
       if ((mask >> copy.lane & 1u) == 0) return false;
       if (machine_.options.check_memory) {

@@ -102,6 +102,20 @@ class Shadow {
   // Notes an access of [offset, offset + bytes) and compares it with what was before.
   Touch read(size_t offset, size_t bytes, Record by, const Knowledge& knowledge);
   Touch write(size_t offset, size_t bytes, Record by, const Knowledge& knowledge);
+  // The first record of a write for which `wanted` holds, or 0.
+  template <class Wanted>
+  Record find_write(Wanted&& wanted) const {
+    for (size_t word = 0; word < cells_.size(); ++word) {
+      if (split_[word] != 0) {
+        for (const Cell& cell : bytes_of_[word]) {
+          if (cell.write != 0 && wanted(cell.write)) return cell.write;
+        }
+      } else if (cells_[word].write != 0 && wanted(cells_[word].write)) {
+        return cells_[word].write;
+      }
+    }
+    return 0;
+  }
   size_t bytes() const { return cells_.size() * 4; }
 
  private:
