@@ -14,7 +14,7 @@ namespace {
 
 // In the order that messages name them.
 constexpr const Dialect& (*kDialects[])() = {openai_dialect, tei_dialect, cohere_dialect,
-                                             kserve_dialect, oip_dialect};
+                                             kserve_dialect, oip_dialect, oip_json_dialect};
 
 // Percent-encoding undone; a broken escape stays as it is.
 std::string decoded(std::string_view text) {

@@ -8,6 +8,7 @@
 #include "backends/oip_request.h"
 #include "backends/oip_rows.h"
 #include "backends/oip_tensor.h"
+#include "backends/oip_text.h"
 
 namespace sluice {
 namespace {
@@ -52,17 +53,44 @@ std::vector<bool> write_tensors(BodyWriter& out, JsonView descriptions, const Co
   return binary;
 }
 
+// As write_tensors(), but binary data becomes JSON too: there is such where the request was read
+// for an endpoint that takes it. kInvalid if it has no form in JSON.
+Result<Done> write_as_json(BodyWriter& out, JsonView descriptions, const Columns& columns) {
+  size_t i = 0;
+  std::optional<Error> error;
+  descriptions.for_each_item([&](JsonView description) {
+    out.append(i == 0 ? "[" : ",");
+    if (description.member("data")) {
+      oip::write_tensor(out, description, columns[i]);
+    } else {
+      const std::string place = "inputs[" + std::to_string(i) + "]";
+      const Result<Done> done = oip::write_as_json(out, description, columns[i], place);
+      if (!done.ok()) error = done.error();
+    }
+    ++i;
+    return !error;
+  });
+  if (error) return std::move(*error);
+  out.append("]");
+  return Done{};
+}
+
 class InferCodec final : public Codec {
  public:
+  // `json_only`: calls have their tensors as JSON, whatever form these came in.
+  explicit InferCodec(bool json_only) : json_only_(json_only) {}
   Operation operation() const override { return Operation::kInfer; }
   std::string_view name() const override { return "oip.infer"; }
   Result<Asked> read_request(const RequestHead& head, const Slice& body) const override {
-    return oip::read_request(head, body, name());
+    return oip::read_request(head, body, name(), json_only_);
   }
   Result<Body> write_response(const Asked& asked, const Answer& answer) const override;
   Result<CallRequest> write_call(const CallKey& key, std::span<const CallRow> rows) const override;
   Result<std::vector<Outcome>> read_call(const CallKey& key, std::span<const CallRow> rows,
                                          const CallAnswer& answer) const override;
+
+ private:
+  const bool json_only_;
 };
 
 Result<CallRequest> InferCodec::write_call(const CallKey& key,
@@ -82,7 +110,12 @@ Result<CallRequest> InferCodec::write_call(const CallKey& key,
   if (!columns.ok()) return columns.error();
   BodyWriter out;
   out.append(R"({"inputs":)");
-  const std::vector<bool> binary = write_tensors(out, list.value(), columns.value());
+  std::vector<bool> binary;
+  if (!json_only_) {
+    binary = write_tensors(out, list.value(), columns.value());
+  } else if (const auto done = write_as_json(out, list.value(), columns.value()); !done.ok()) {
+    return done.error();
+  }
   for (const auto& [param, raw] : key.params) {
     if (param == "inputs") continue;
     out.append(",");
@@ -226,7 +259,8 @@ Result<Body> InferCodec::write_response(const Asked& asked, const Answer& answer
 
 class OipDialect final : public Dialect {
  public:
-  std::string_view name() const override { return "oip-v2"; }
+  OipDialect(std::string_view name, bool json_only) : name_(name), infer_(json_only) {}
+  std::string_view name() const override { return name_; }
   std::span<const CodecRoute> routes() const override { return routes_; }
   const Codec* upstream_codec(Operation operation) const override {
     return operation == Operation::kInfer ? &infer_ : nullptr;
@@ -238,14 +272,20 @@ class OipDialect final : public Dialect {
   }
 
  private:
-  InferCodec infer_;
+  const std::string_view name_;
+  const InferCodec infer_;
   CodecRoute routes_[2] = {{"POST", kPaths[0], &infer_}, {"POST", kPaths[1], &infer_}};
 };
 
 }  // namespace
 
 const Dialect& oip_dialect() {
-  static const OipDialect dialect;
+  static const OipDialect dialect("oip-v2", false);
+  return dialect;
+}
+
+const Dialect& oip_json_dialect() {
+  static const OipDialect dialect("oip-v2-json", true);
   return dialect;
 }
 

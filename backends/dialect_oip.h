@@ -12,7 +12,8 @@
 //   binary data   the bytes of that index; of BYTES with their lengths
 //   flat JSON     the text of its elements: `1,2,3`
 //   nested JSON   the item itself: `[1,2,3]`
-// Numbers are never printed anew. Output::envelope is the answer's JSON with outputs described.
+// Numbers are printed anew only where binary data becomes JSON. Output::envelope is the answer's
+// JSON with outputs described.
 //
 // Valid, but not merged (Asked::pass_through): inputs that disagree in dimension 0, have none, have
 // a dimension that is 0, or more rows than codec::kItemsMax; shared memory; members of a sequence
@@ -26,5 +27,10 @@ namespace sluice {
 
 // "oip-v2". Never ends; may be used on any thread.
 const Dialect& oip_dialect();
+
+// "oip-v2-json": of servers without the binary tensor extension, such as MLServer. What clients
+// send as binary data is merged and sent on as JSON (oip_text.h); outputs come back as JSON, which
+// clients of the extension must take as well. Never ends; may be used on any thread.
+const Dialect& oip_json_dialect();
 
 }  // namespace sluice

@@ -7,6 +7,7 @@
 #include "backends/codec_common.h"
 #include "backends/oip_rows.h"
 #include "backends/oip_tensor.h"
+#include "backends/oip_text.h"
 
 namespace sluice::oip {
 namespace {
@@ -100,10 +101,19 @@ bool mergeable(std::span<const Tensor> inputs) {
   });
 }
 
+// The elements of all inputs, checked, and cut into rows if `cut`; `as_json`: rows of JSON.
+Result<Columns> columns_of(std::vector<Tensor>& inputs, bool cut, bool as_json) {
+  for (Tensor& input : inputs) {
+    if (!as_json) break;
+    if (auto error = turn_into_json(input)) return std::move(*error);
+  }
+  return read_columns(inputs, true, cut);
+}
+
 }  // namespace
 
-Result<Asked> read_request(const RequestHead& head, const Slice& body,
-                           std::string_view codec_name) {
+Result<Asked> read_request(const RequestHead& head, const Slice& body, std::string_view codec_name,
+                           bool json_only) {
   Asked asked;
   asked.key = {.operation = Operation::kInfer,
                .codec = std::string(codec_name),
@@ -132,10 +142,11 @@ Result<Asked> read_request(const RequestHead& head, const Slice& body,
   });
   if (error) return std::move(*error);
   if (!reader.inputs()) return invalid("inputs", "You must provide 'inputs'.");
-  const auto inputs = read_tensors(body, *reader.inputs(), "inputs", json_bytes.value());
+  auto inputs = read_tensors(body, *reader.inputs(), "inputs", json_bytes.value());
   if (!inputs.ok()) return inputs.error();
   asked.pass_through = asked.pass_through || !mergeable(inputs.value());
-  const Result<Columns> columns = read_columns(inputs.value(), true, !asked.pass_through);
+  const bool cut = !asked.pass_through;
+  const Result<Columns> columns = columns_of(inputs.value(), cut, cut && json_only);
   if (!columns.ok()) return columns.error();
   if (asked.pass_through) return asked;
   asked.key.params.emplace_back("inputs", describe_all(inputs.value()));

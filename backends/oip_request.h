@@ -13,7 +13,9 @@ namespace sluice::oip {
 inline constexpr std::string_view kPaths[] = {"/v2/models/{}/infer",
                                               "/v2/models/{}/versions/{}/infer"};
 
-// Codec::read_request() of the codec called `codec_name`.
-Result<Asked> read_request(const RequestHead& head, const Slice& body, std::string_view codec_name);
+// Codec::read_request() of the codec called `codec_name`. `json_only`: rows are to be JSON,
+// whatever form they came in; kInvalid if they cannot be.
+Result<Asked> read_request(const RequestHead& head, const Slice& body, std::string_view codec_name,
+                           bool json_only);
 
 }  // namespace sluice::oip

@@ -185,6 +185,15 @@ std::string with_binary_size(JsonView parameters, size_t bytes) {
 
 }  // namespace
 
+std::string without_binary_size(JsonView parameters) {
+  std::string out = "{";
+  parameters.for_each_member([&](std::string_view key, JsonView value) {
+    if (key != kBinarySize) append_member(out, key, value.raw());
+    return true;
+  });
+  return out + "}";
+}
+
 Result<size_t> json_size(std::optional<std::string_view> header, size_t body_bytes) {
   if (!header) return body_bytes;
   size_t bytes = 0;
@@ -233,12 +242,17 @@ Result<std::vector<Tensor>> read_tensors(const Slice& body, JsonView list, std::
 }
 
 std::string describe(const Tensor& tensor) {
+  // Its binary data has become JSON.
+  const bool turned = tensor.form == Form::kFlat && !tensor.json.member("data");
   std::string out = "{";
   tensor.json.for_each_member([&](std::string_view key, JsonView value) {
     if (key == "shape") {
       append_member(out, key, shape_text(std::span(tensor.shape).subspan(1)));
     } else if (key == "data") {
       append_member(out, key, tensor.form == Form::kNested ? R"("nested")" : R"("flat")");
+    } else if (key == "parameters" && turned) {
+      const std::string others = without_binary_size(value);
+      if (others != "{}") append_member(out, key, others);
     } else if (key == "parameters") {
       append_member(out, key, with_binary_size(value, 0));
     } else {
@@ -246,6 +260,7 @@ std::string describe(const Tensor& tensor) {
     }
     return true;
   });
+  if (turned) append_member(out, "data", R"("flat")");
   return out + "}";
 }
 

@@ -68,8 +68,12 @@ Result<Columns> read_columns(std::span<const Tensor> tensors, bool strict, bool 
 
 // The tensor's object as JSON without what differs between requests that may share a call: "shape"
 // is without dimension 0, "data" is "flat" or "nested" (none: binary), "binary_data_size" is 0.
-// The other members stay as they came.
+// The other members stay as they came. A tensor whose binary data became JSON (oip_text.h) is as if
+// it had come so.
 std::string describe(const Tensor& tensor);
+
+// The object `parameters` of a tensor without the size of its binary data.
+std::string without_binary_size(JsonView parameters);
 
 // The JSON array of describe() of each.
 std::string describe_all(std::span<const Tensor> tensors);

@@ -121,7 +121,7 @@ class Examination {
     if (auto error = prepare())
       return {.asked_wrongly = true, .text = "sluice: doctor: " + error->message + "\n"};
     for (Sample& sample : samples_) {
-      if (auto error = ask_alone(sample)) return refuse("asked alone: " + error->message);
+      if (auto error = ask_alone(sample)) return give_up(*error);
     }
     Prng prng(1);
     std::vector<size_t> order(samples_.size());
@@ -141,9 +141,18 @@ class Examination {
     return {.safe = false, .text = "NOT SAFE to merge: " + why + "\n"};
   }
 
+  // An endpoint that does not answer a request alone says nothing about merged ones.
+  static DoctorReport give_up(const Error& error) {
+    std::string text = "NOT FOUND OUT whether it is safe to merge: asked alone: " + error.message;
+    if (error.upstream_status == 404) text += " (--path names another path, --model a model)";
+    return {.safe = false, .text = text + "\n"};
+  }
+
   std::optional<Error> prepare() {
     Config config;
-    config.models.emplace_back().backends = {options_.backend};
+    ModelConfig& model = config.models.emplace_back();
+    model.name = options_.backend.upstream.url;  // for messages
+    model.backends = {options_.backend};
     Result<Upstreams> upstreams = Upstreams::make(config);
     if (!upstreams.ok()) return upstreams.error();
     upstreams_ = std::move(upstreams).value();

@@ -35,7 +35,8 @@ struct DoctorReport {
 class Doctor {
  public:
   Doctor(Loop& loop, std::function<void()> run, std::function<void()> stop);
-  // Asks and compares. An endpoint that cannot be asked is not safe, with the reason.
+  // Asks and compares. Of an endpoint that does not answer a request alone nothing is found out;
+  // the report is not safe then, with the reason.
   DoctorReport examine(const DoctorOptions& options);
 
  private:

@@ -106,7 +106,7 @@ void append_endpoint(std::vector<Setting<B>>& table) {
        Text{set_url, [](const B& b) { return b.upstream.url; }, "URL"}},
       {"dialect", "--dialect", "what the endpoint speaks where requests are merged",
        Text{set_dialect, [](const B& b) { return b.upstream.dialect; },
-            "openai, tei, cohere, kserve-v1, oip-v2 or json"}},
+            "openai, tei, cohere, kserve-v1, oip-v2, oip-v2-json or json"}},
       {"slots", "--slots",
        "calls the endpoint gets at a time; 0: 4, and for what is passed through no limit",
        CountField<B>{[](B& b) -> uint64_t& { return b.upstream.slots; }, 0, 65'536}},

@@ -31,7 +31,8 @@ TEST_CASE("a path fits its pattern, and what stands for a hole is captured decod
 }
 
 TEST_CASE("dialects are found by their names") {
-  for (const std::string_view name : {"openai", "tei", "cohere"}) {
+  for (const std::string_view name :
+       {"openai", "tei", "cohere", "kserve-v1", "oip-v2", "oip-v2-json"}) {
     const Dialect* dialect = find_dialect(name);
     REQUIRE(dialect != nullptr);
     CHECK(dialect->name() == name);

@@ -6,11 +6,20 @@
 #   tests/run.sh                 what CI runs: dev asan tsan fuzz
 #   tests/run.sh dev             one preset, with all its tests
 #   tests/run.sh dev -L unit     anything from the first dash on goes to ctest
+#   tests/run.sh peers           model servers that other people wrote, behind dev; 6 GB of disk
 #
 # A build that fails is a failed test, PRESET.build, whose output is the compiler's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+
+# Tests of these only; those of configuration peers run only if it is named.
+filter=()
+if [[ ${1:-} == peers ]]; then
+  shift
+  filter=(--build-config peers --label-regex '^(peers|build)$')
+  [[ $# -gt 0 && $1 != -* ]] || set -- dev "$@"
+fi
 
 presets=()
 while [[ $# -gt 0 && $1 != -* ]]; do
@@ -34,6 +43,10 @@ start=$SECONDS
 scripts/setup.sh
 scripts/get_minilm.sh
 tests/e2e/setup_venv.sh
+if [[ ${#filter[@]} -gt 0 ]]; then
+  tests/e2e/setup_infinity.sh
+  tests/e2e/setup_venv.sh "$root/build/mlserver-venv" tests/e2e/requirements-mlserver.txt
+fi
 echo "set-up: $(seconds_since "$start")"
 
 # One folder whose tests are those of all presets, and one test per build.
@@ -54,4 +67,5 @@ for preset in "${presets[@]}"; do
   } >>"$all/CTestTestfile.cmake"
 done
 
-exec ctest --test-dir "$all" --output-on-failure --no-tests=error --parallel "$(nproc)" "$@"
+exec ctest --test-dir "$all" --output-on-failure --no-tests=error --parallel "$(nproc)" \
+  "${filter[@]}" "$@"

@@ -16,16 +16,10 @@ fail() {
 say "what is needed"
 model=build/models/all-MiniLM-L6-v2
 venv=build/infinity-venv
-requirements=tests/e2e/requirements-infinity.txt
 scripts/setup.sh --build
 scripts/get_minilm.sh
 python=$(tests/e2e/setup_venv.sh)
-if ! cmp -s "$requirements" "$venv/requirements.txt"; then
-  echo "Infinity goes into $venv: it takes 4.9 GB, for PyPI's torch brings CUDA along"
-  mib_free=$(df --output=avail --block-size=1M build | tail -n 1)
-  [[ $mib_free -ge 8000 ]] || fail "that needs 8,000 MiB while it is made; build/ has $mib_free"
-  PIP_NO_CACHE_DIR=1 tests/e2e/setup_venv.sh "$PWD/$venv" "$requirements"
-fi
+tests/e2e/setup_infinity.sh >/dev/null
 
 sluice=build/release/sluice
 [[ -x $sluice ]] || sluice=build/dev/sluice
@@ -33,8 +27,10 @@ if [[ ! -x $sluice ]]; then
   say "build (build/release)"
   sluice=build/release/sluice
   log=build/drop-in.build.log
-  { cmake --preset release -DBUILD_TESTING=OFF && cmake --build --preset release --target sluice; } \
-    >"$log" 2>&1 || {
+  {
+    cmake --preset release -DBUILD_TESTING=OFF &&
+      cmake --build --preset release --target sluice
+  } >"$log" 2>&1 || {
     tail -n 40 "$log" >&2
     exit 1
   }

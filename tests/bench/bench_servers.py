@@ -186,17 +186,13 @@ class Infinity:
     """Infinity (PyPI) with its torch engine. It starts slowly, so one process serves all rounds and
     is stopped with SIGSTOP while others are measured."""
 
-    REQUIREMENTS = ["infinity-emb[server,torch]==0.0.78"]
-
     def __init__(self, options):
         venv = os.path.join(ROOT, "build", "infinity-venv")
         self.binary = os.path.join(venv, "bin", "infinity_emb")
         self.options = options
         self.running = None
-        if not os.path.exists(self.binary):
-            subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
-            subprocess.run([venv + "/bin/pip", "install", "--quiet", *self.REQUIREMENTS],
-                           check=True)
+        subprocess.run([os.path.join(ROOT, "tests", "e2e", "setup_infinity.sh")], check=True,
+                       stdout=subprocess.DEVNULL)
 
     @contextlib.contextmanager
     def serving(self, name):

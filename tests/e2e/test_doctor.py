@@ -33,6 +33,14 @@ class Doctor(unittest.TestCase):
         self.assertIn("NOT SAFE to merge: ", out + err)
         return out + err
 
+    def undecided(self, fault, *flags, dialect="openai"):
+        """The endpoint does not answer even a request alone, which says nothing about merging."""
+        code, out, err = self.examine(fault, *flags, dialect=dialect)
+        self.assertEqual(code, 1, out + err)
+        self.assertIn("NOT FOUND OUT whether it is safe to merge: asked alone: ", out)
+        self.assertNotIn("NOT SAFE", out + err)
+        return out
+
 
 class Safe(Doctor):
     def test_endpoints_whose_answers_depend_on_their_item_alone(self):
@@ -133,13 +141,20 @@ class NotSafe(Doctor):
         def nobody(path, body):
             raise Fault(401, {"error": {"message": "no key"}})
 
-        said = self.refuted(nobody)
-        self.assertIn("asked alone", said)
-        self.assertIn("no key", said)
+        self.assertIn("no key", self.undecided(nobody))
+
+    def test_a_path_that_is_not_there(self):
+        def elsewhere(path, body):
+            raise Fault(404, {"detail": "Not Found"})
+
+        said = self.undecided(elsewhere)
+        self.assertIn("Not Found", said)
+        self.assertIn("--path", said)
+        self.assertIn("http://127.0.0.1:", said)  # which endpoint it was
 
     def test_an_answer_that_is_no_json_or_cut(self):
-        self.refuted(lambda path, body: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
-        self.refuted(lambda path, body: b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+        self.undecided(lambda path, body: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+        self.undecided(lambda path, body: b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
 
     def test_nobody_there(self):
         with Upstream() as gone:

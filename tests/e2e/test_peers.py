@@ -87,6 +87,17 @@ class Triton(unittest.TestCase):
                         self.assertEqual(len(one.as_numpy(name)), 1 + i % 3)
                 self.assertEqual(upstream.count(), calls + self.COUNT)  # alone: a call each
 
+    def test_a_server_that_takes_json_only_gets_binary_tensors_as_json(self):
+        with OipUpstream(DELAY_S) as upstream, proxy(upstream, "oip-v2-json") as server:
+            merged = self.infer_many(server, True)
+            self.assertLess(upstream.count(), self.COUNT)
+            for _, _, headers in upstream.calls:
+                self.assertNotIn("inference-header-content-length", headers)
+                self.assertEqual(headers["content-type"], "application/json")
+            for one, alone in zip(merged, self.infer_many(upstream, True), strict=True):
+                for name in ("y", "reversed"):
+                    self.assertTrue((one.as_numpy(name) == alone.as_numpy(name)).all())
+
     def test_what_is_no_inference_goes_through(self):
         with OipUpstream() as upstream, proxy(upstream, "oip-v2") as server:
             client = self.client(server)
