@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Base URLs: any text is read without a crash; what is refused has a reason; what is taken can stand
-// in a request, and says the same when it is written down and read again.
+// Base URLs: any text is read without a crash; what is refused has a reason; what is taken can
+// stand in a request, and says the same when it is written down and read again.
 
 #include <algorithm>
 #include <cstddef>
