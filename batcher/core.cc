@@ -89,6 +89,12 @@ void Core::State::on(CallStarted& event) {
   }
 }
 
+void Core::State::on(CallEnding& event) {
+  const auto found = calls.find(event.call);
+  if (found == calls.end() || found->second->lent) return;
+  found->second->lent = slots.lend(found->second->backend);
+}
+
 // A call has ended: its slot is free, and each of its rows has an outcome, or what core_failures.cc
 // makes of it.
 void Core::State::on(CallDone& event) {
@@ -97,7 +103,7 @@ void Core::State::on(CallDone& event) {
   const std::unique_ptr<Call> call = std::move(found->second);
   calls.erase(found);
   Model& model = *models[call->model];
-  slots.release(call->backend);
+  slots.release(call->backend, call->lent);
   stats.in_flight -= call->weight;
   const bool was_aborted = std::exchange(call->aborted, true);
 
@@ -121,7 +127,9 @@ void Core::State::on(CallDone& event) {
     return;
   }
   if (!was_aborted) {
-    const Duration took = model.options.learns_busy ? event.busy : now - call->started;
+    // A call that waited for the one before it says itself how long it ran.
+    const bool says = model.options.learns_busy || (call->queues && event.busy > Duration{});
+    const Duration took = says ? event.busy : now - call->started;
     model.service[call->backend_position].learn(now, model.units(call->weight), took);
   }
   size_t row = 0;
@@ -182,10 +190,11 @@ void Core::State::dispatch() {
 }
 
 void Core::State::start_call(Model& model, ModelIndex index, BackendIndex backend) {
-  slots.occupy(backend, ++last_call, now);
+  const bool queues = slots.occupy(backend, ++last_call, now);
   const auto& backends = model.options.backends;
   auto call = std::make_unique<Call>();
   call->id = last_call;
+  call->queues = queues;
   call->model = index;
   call->backend = backend;
   call->backend_position =

@@ -5,9 +5,9 @@
 // one. Owned by the core thread.
 //
 // Invariants: every Arrived request gets exactly one Reply unless it is Cancelled first; every
-// StartCall is matched by one CallDone; a backend never has more calls than slots; no call mixes
-// models or keys or breaks a limit of BatchLimits, but for a single row that is larger than a
-// batch.
+// StartCall is matched by one CallDone; a backend never has more calls than slots, but for one more
+// per call that it has said is about to end if it binds late; no call mixes models or keys or
+// breaks a limit of BatchLimits, but for a single row that is larger than a batch.
 
 #include <memory>
 #include <optional>

@@ -80,6 +80,7 @@ struct Core::State {
   void on(Arrived& event);
   void on(Cancelled& event);
   void on(CallStarted& event);
+  void on(CallEnding& event);
   void on(CallDone& event);
   void on(Warmth& event);
   void on(Draining& event);

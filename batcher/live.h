@@ -45,6 +45,8 @@ struct Call {
   std::vector<Segment> segments;
   size_t waiters = 0;    // segments whose request has not left
   bool aborted = false;  // AbortCall was sent, or is not needed any more
+  bool lent = false;     // it is about to end, and its slot may be given away
+  bool queues = false;   // it was given a slot that was not free yet
 };
 
 // A request that has not been answered. Each of its rows is in one piece, in one flight, or has an

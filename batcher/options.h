@@ -48,6 +48,9 @@ struct BackendOptions {
   uint32_t slots = 1;       // calls it may have in flight, while it does not answer 429
   bool bisect_5xx = false;  // a 5xx of kind kBroken may be one row's fault: look for it
   bool repeatable = true;   // a call that broke in the middle may be made again
+  // Takes one more call for each that it has said is about to end, but never more than twice its
+  // slots: a device that must not wait for its next batch.
+  bool late_binding = false;
   // Backends that name the same breaker share it: those that are one origin. nullopt: one of its
   // own.
   std::optional<uint32_t> breaker = {};

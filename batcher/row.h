@@ -128,6 +128,11 @@ struct Cancelled {
 struct CallStarted {
   CallId call = 0;
 };
+// A call is about to end: a backend that binds late (BackendOptions) may be given one more, which
+// waits there for its turn. Said at most once; late news and repeated news change nothing.
+struct CallEnding {
+  CallId call = 0;
+};
 // A call has ended: one outcome per row in the order of StartCall, or one Error for all.
 // Error::retry_after is what the backend asked for.
 struct CallDone {
@@ -145,7 +150,7 @@ struct Warmth {
 };
 // From now on nothing new is accepted; what waits is finished.
 struct Draining {};
-using Event = std::variant<Arrived, Cancelled, CallStarted, CallDone, Warmth, Draining>;
+using Event = std::variant<Arrived, Cancelled, CallStarted, CallEnding, CallDone, Warmth, Draining>;
 
 // One row of a call, with the name of what it belongs to.
 struct CallRow {

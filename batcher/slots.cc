@@ -17,6 +17,7 @@ Slots::Slots(std::span<const BackendOptions> backends) {
     if (breaker == breakers_.size()) breakers_.emplace_back(options.breaker_failures);
     Backend& backend = backends_.emplace_back();
     backend.slots = backend.slots_max = options.slots;
+    backend.late_binding = options.late_binding;
     backend.breaker = breaker;
   }
 }
@@ -38,7 +39,7 @@ std::optional<BackendIndex> Slots::choose(std::span<const BackendIndex> candidat
   return best;
 }
 
-void Slots::occupy(BackendIndex backend, CallId call, Instant now) {
+bool Slots::occupy(BackendIndex backend, CallId call, Instant now) {
   Backend& taken = backends_[backend];
   ASSERT(has_room(taken));
   breakers_[taken.breaker].begin(call, now);
@@ -46,11 +47,20 @@ void Slots::occupy(BackendIndex backend, CallId call, Instant now) {
   ++taken.in_use;
   ++in_use_;
   last_call_ = call;
+  return taken.in_use > taken.slots;
 }
 
-void Slots::release(BackendIndex backend) {
-  ASSERT(backends_[backend].in_use > 0);
-  --backends_[backend].in_use;
+bool Slots::lend(BackendIndex backend) {
+  Backend& lender = backends_[backend];
+  if (lender.late_binding) ++lender.lent;
+  return lender.late_binding;
+}
+
+void Slots::release(BackendIndex backend, bool lent) {
+  Backend& released = backends_[backend];
+  ASSERT(released.in_use > 0 && released.lent >= (lent ? 1U : 0U));
+  --released.in_use;
+  if (lent) --released.lent;
   --in_use_;
 }
 

@@ -6,6 +6,7 @@
 // The slots of a backend that answers 429 are halved, and grow again by one for as many good calls
 // as there are slots. A backend that fails in a row is spared by its breaker.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,10 +28,13 @@ class Slots {
   // none has a slot free.
   std::optional<BackendIndex> choose(std::span<const BackendIndex> candidates, Instant now,
                                      std::optional<BackendIndex> avoid = {}) const;
-  // `call` takes a slot of `backend`. REQUIRES: choose() may name `backend`
-  void occupy(BackendIndex backend, CallId call, Instant now);
-  // REQUIRES: `backend` has a slot in use
-  void release(BackendIndex backend);
+  // `call` takes a slot of `backend`; true if it is one that is only about to be free. REQUIRES:
+  // choose() may name `backend`
+  bool occupy(BackendIndex backend, CallId call, Instant now);
+  // A call of `backend` is about to end: true if its slot may be given to the next one already.
+  bool lend(BackendIndex backend);
+  // A call of `backend` has ended; `lent` is what lend() said of it. REQUIRES: it had a slot in use
+  void release(BackendIndex backend, bool lent = false);
 
   // A call of `backend` went well.
   void grow(BackendIndex backend);
@@ -78,6 +82,8 @@ class Slots {
     uint32_t slots_max = 1;
     uint32_t slots = 1;  // now
     uint32_t in_use = 0;
+    bool late_binding = false;
+    uint32_t lent = 0;     // slots of calls that are about to end
     uint32_t good = 0;     // calls since slots last changed
     CallId shrunk_at = 0;  // the last call there was when slots were halved
     size_t breaker = 0;
@@ -87,7 +93,7 @@ class Slots {
   };
 
   bool has_room(const Backend& backend) const {
-    return backend.warm && backend.in_use < backend.slots;
+    return backend.warm && backend.in_use < backend.slots + std::min(backend.lent, backend.slots);
   }
 
   std::vector<Backend> backends_;

@@ -86,6 +86,7 @@ class CoreDriver {
     BackendOptions backend{"backend", static_cast<uint32_t>(choose_(1, 4))};
     backend.bisect_5xx = chance(30);
     backend.repeatable = chance(80);
+    backend.late_binding = chance(30);
     if (chance(40)) backend.breaker = static_cast<uint32_t>(choose_(0, 1));
     backend.breaker_failures = static_cast<uint32_t>(choose_(0, 5));
     return backend;
@@ -151,7 +152,12 @@ class CoreDriver {
     } else if (kind <= 14 && !calls.empty()) {
       events.emplace_back(end_of(calls[pick(calls.size())], good_));
     } else if (kind == 15 && !calls.empty()) {
-      events.emplace_back(CallStarted{calls[pick(calls.size())].call});
+      const CallId call = calls[pick(calls.size())].call;
+      if (chance(50)) {
+        events.emplace_back(CallStarted{call});
+      } else {
+        events.emplace_back(CallEnding{chance(90) ? call : call + 1000});
+      }
     } else if (kind == 16) {
       const auto backend = static_cast<BackendIndex>(choose_(0, 3));
       events.emplace_back(Warmth{backend, chance(60)});

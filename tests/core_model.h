@@ -125,6 +125,10 @@ class CoreModel : private CoreModelFailures {
 
   void on(const Cancelled& event) { open_.erase(event.request); }
   void on(const CallStarted&) {}
+  void on(const CallEnding& event) {
+    const auto found = calls_.find(event.call);
+    if (found != calls_.end()) found->second.ending = true;
+  }
   void on(const Warmth& event) {
     if (event.backend < warm_.size()) warm_[event.backend] = event.warm;
   }

@@ -45,6 +45,7 @@ class CoreModelState {
   struct Running {
     StartCall start;
     bool aborted = false;
+    bool ending = false;  // it has said so
   };
   // What a request must be answered with: an error's code, or the outcomes of its rows.
   struct Expected {
@@ -107,8 +108,15 @@ class CoreModelState {
   // Whether `backend` has a slot free and is warm, whatever its breaker says.
   bool has_slot(BackendIndex backend) const {
     uint32_t used = 0;
-    for (const auto& [id, call] : calls_) used += call.start.backend == backend;
-    return warm_[backend] && used < health_.slots(backend);
+    uint32_t ending = 0;
+    for (const auto& [id, call] : calls_) {
+      if (call.start.backend != backend) continue;
+      ++used;
+      ending += call.ending;
+    }
+    const uint32_t slots = health_.slots(backend);
+    const bool late = options_.backends[backend].late_binding;
+    return warm_[backend] && used < slots + (late ? std::min(ending, slots) : 0);
   }
   bool may_call(BackendIndex backend) const {
     return has_slot(backend) && health_.lets(backend, now_);
