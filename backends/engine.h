@@ -42,11 +42,18 @@ struct EngineDone {
 class Engine {
  public:
   virtual ~Engine() = default;
-  // Starts `job` and returns at once; never blocks. REQUIRES: fewer than slots() jobs unfinished.
+  // Starts `job` and returns at once; never blocks. REQUIRES: fewer than slots() jobs unfinished,
+  // those not counted that on_ending() was told of.
   // `done` given at construction is called exactly once per job, later, on a thread of the engine.
   virtual void submit(EngineJob job) = 0;
   // How many jobs may be unfinished at a time. Constant.
   virtual uint32_t slots() const = 0;
+  // Whether it says of a job that it is about to end, and can be given another one then, which
+  // waits for its turn: so that a device need not wait for it. Constant.
+  virtual bool tells_ending() const { return false; }
+  // Where it says so: `ending` is called at most once per job, before `done`, on a thread of the
+  // engine, and must only post mail. Set once, before the first submit().
+  virtual void on_ending(std::function<void(CallId)> /*ending*/) {}
 };
 
 // Whether a device can take batches now, and if not, why.

@@ -52,6 +52,7 @@ class CpuEngine final : public Engine {
   // Finishes the batches that run, answers those that wait with kUnavailable, ends the threads.
   ~CpuEngine() override;
 
+  // Jobs beyond slots() wait for a worker.
   void submit(EngineJob job) override;
   uint32_t slots() const override { return slots_; }
 

@@ -53,6 +53,11 @@ class FallbackEngine final : public Engine {
   // most as many as the spare can run at a time. On the thread that calls rest().
   void submit(EngineJob job) override;
   uint32_t slots() const override;
+  // As the device does. If that fails with two jobs, the spare has the parts of both.
+  bool tells_ending() const override { return device_->tells_ending(); }
+  void on_ending(std::function<void(CallId)> ending) override {
+    device_->on_ending(std::move(ending));
+  }
 
   // Unloads the device if it has been idle for long enough. Returns when to ask again, at the
   // latest; nothing if there will never be a reason.

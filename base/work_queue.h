@@ -36,6 +36,15 @@ class WorkQueue {
     return work;
   }
 
+  // Takes work if there is any, without waiting. From any thread.
+  std::optional<T> try_take() {
+    const std::lock_guard lock(mutex_);
+    if (works_.empty()) return std::nullopt;
+    std::optional<T> work(std::move(works_.front()));
+    works_.pop_front();
+    return work;
+  }
+
   // Lets take() return nothing once the queue is empty. What waits can still be taken; nothing may
   // be put any more.
   void close() {

@@ -38,6 +38,11 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   for (BackendIndex i = 0; i < engines.size(); ++i) slots.push_back(slots_of(engines[i], i));
   Dispatcher::Options options;
   options.core = core_options(config_, slots);
+  for (BackendIndex i = 0; i < engines.size(); ++i) {
+    if (engines[i] == nullptr || !engines[i]->tells_ending()) continue;
+    options.core.backends[i].late_binding = true;
+    engines[i]->on_ending([this](CallId call) { events_.post(CallEnding{call}); });
+  }
   options.engines = engines;
   options.engines.resize(options.core.backends.size());  // what is passed through is the last
   options.telemetry = &telemetry_;

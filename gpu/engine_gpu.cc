@@ -76,7 +76,27 @@ void GpuEngine::work(std::span<const GpuImage> images, const GpuModel& model,
   const bool good = warm.ok();
   started_.put(warm);
   if (!good) return;
-  while (const std::optional<Order> order = orders_.take()) obey(*runner, *order);
+  while (const std::optional<Order> order = next_order()) obey(*runner, *order);
+}
+
+std::optional<GpuEngine::Order> GpuEngine::next_order() {
+  if (ahead_) return std::exchange(ahead_, std::nullopt);
+  return orders_.take();
+}
+
+// What is done while `running` is about to end: says so, then takes what is next and reads it. What
+// cannot be done now, for want of memory, is done or fails in its turn.
+void GpuEngine::look_ahead(CallId running) noexcept try {
+  if (!ending_ || ahead_) return;
+  if (told_ != running) {
+    told_ = running;
+    ending_(running);
+    return;
+  }
+  ahead_ = orders_.try_take();
+  if (ahead_ && ahead_->kind == Order::Kind::kRun) ahead_batch_ = read(ahead_->job);
+} catch (const std::exception&) {
+  ahead_batch_.reset();
 }
 
 // Kernels are loaded when they first run; better now than in a request.
@@ -124,14 +144,13 @@ Result<Done> GpuEngine::load(GpuRunner& runner) {
   return Done{};
 }
 
-Result<Done> GpuEngine::run(GpuRunner& runner, std::span<const std::span<const int32_t>> rows,
-                            float* out) {
+Result<Done> GpuEngine::run(GpuRunner& runner, const Batch& batch, float* out) {
   if (!runner.loaded()) {
     Result<Done> loaded = load(runner);
     if (!loaded.ok()) return Error{Code::kUnavailable, loaded.error().message};
   }
   const uint64_t before = counting_.counts().submissions();
-  Result<Done> done = runner.run(rows, out);
+  Result<Done> done = runner.run(batch.rows, out, [&] { look_ahead(batch.call); });
   const uint64_t submissions = counting_.counts().submissions() - before;
   submissions_ += submissions;
   if (submissions > 0) ++batches_;
@@ -139,27 +158,37 @@ Result<Done> GpuEngine::run(GpuRunner& runner, std::span<const std::span<const i
   return done;
 }
 
-EngineDone GpuEngine::answer(GpuRunner& runner, const EngineJob& job) try {
-  const Instant start = now_();
-  std::vector<int32_t> ids;
+GpuEngine::Batch GpuEngine::read(const EngineJob& job) {
+  Batch batch;
+  batch.call = job.call;
   size_t tokens = 0;
   for (const Slice& row : job.rows) tokens += row.size() / sizeof(int32_t);
-  ids.resize(tokens);
-  std::vector<std::span<const int32_t>> rows;
-  rows.reserve(job.rows.size());
-  int32_t* next = ids.data();
+  batch.ids.resize(tokens);
+  batch.rows.reserve(job.rows.size());
+  int32_t* next = batch.ids.data();
   for (const Slice& row : job.rows) {
     if (row.size() % sizeof(int32_t) != 0) {
-      return {job.call, Error{Code::kInvalid, "a row is not a list of 32-bit token ids"}, {}};
+      batch.error = Error{Code::kInvalid, "a row is not a list of 32-bit token ids"};
+      return batch;
     }
     if (row.size() != 0) std::memcpy(next, row.data(), row.size());
-    rows.emplace_back(next, row.size() / sizeof(int32_t));
+    batch.rows.emplace_back(next, row.size() / sizeof(int32_t));
     next += row.size() / sizeof(int32_t);
   }
+  return batch;
+}
+
+EngineDone GpuEngine::answer(GpuRunner& runner, const EngineJob& job) try {
+  const Instant start = now_();
+  told_.reset();
+  std::optional<Batch> ready = std::exchange(ahead_batch_, std::nullopt);
+  const Batch batch = ready && ready->call == job.call ? std::move(*ready) : read(job);
+  const std::vector<std::span<const int32_t>>& rows = batch.rows;
+  if (batch.error) return {job.call, *batch.error, {}};
   const size_t bytes = width_ * sizeof(float);
   Result<Done> done = Done{};
   const ChunkRef chunk = ChunkRef::make(rows.size() * bytes, [&](char* to) {
-    done = run(runner, rows, reinterpret_cast<float*>(to));
+    done = run(runner, batch, reinterpret_cast<float*>(to));
   });
   const Duration busy = now_() - start;
   busy_ns_ += busy.ns;

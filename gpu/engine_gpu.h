@@ -2,14 +2,17 @@
 #pragma once
 // The GPU engine: a BERT model on one GPU, driven by one thread. One job at a time: the device
 // works on one batch as fast as on two halves of it, and rows that come meanwhile make the next
-// batch.
+// batch. That is asked for shortly before the one that runs is expected to end, and made ready
+// while it does, so that the device goes on at once.
 
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "backends/engine.h"
 #include "base/result.h"
@@ -34,6 +37,8 @@ class GpuEngine final : public DeviceEngine {
   // A job whose device fails is answered with kUnavailable: its rows may go elsewhere.
   void submit(EngineJob job) override;
   uint32_t slots() const override { return 1; }
+  bool tells_ending() const override { return true; }
+  void on_ending(std::function<void(CallId)> ending) override { ending_ = std::move(ending); }
 
   Absence absence() const override { return absence_; }
   void unload() override;
@@ -54,11 +59,21 @@ class GpuEngine final : public DeviceEngine {
   GpuEngine(std::unique_ptr<CudaApi> api, EngineSink done);
   void work(std::span<const GpuImage> images, const GpuModel& model, GpuRunnerOptions options);
   Result<Done> warm_up(GpuRunner& runner);
+  // A job as the runner takes it. It holds what its spans point to.
+  struct Batch {
+    CallId call = 0;
+    std::vector<int32_t> ids;
+    std::vector<std::span<const int32_t>> rows;
+    std::optional<Error> error;  // a row is no list of ids
+  };
+  static Batch read(const EngineJob& job);
+  std::optional<Order> next_order();
+  void look_ahead(CallId running) noexcept;
   void obey(GpuRunner& runner, const Order& order);
   void unload(GpuRunner& runner);
   Result<Done> load(GpuRunner& runner);
   EngineDone answer(GpuRunner& runner, const EngineJob& job);
-  Result<Done> run(GpuRunner& runner, std::span<const std::span<const int32_t>> rows, float* out);
+  Result<Done> run(GpuRunner& runner, const Batch& batch, float* out);
 
   const std::unique_ptr<CudaApi> api_;
   CountingCuda counting_;
@@ -68,6 +83,13 @@ class GpuEngine final : public DeviceEngine {
   std::string device_name_;
   CudaNodes nodes_;
   std::function<Instant()> now_;
+  std::function<void(CallId)> ending_;  // null: nobody wants to know
+
+  // The engine's thread's alone: the call that ending_ was told of last, and what was taken from
+  // the queue ahead of its time, a job with its batch.
+  std::optional<CallId> told_;
+  std::optional<Order> ahead_;
+  std::optional<Batch> ahead_batch_;
 
   std::atomic<Absence> absence_ = Absence::kNone;
   std::atomic<bool> loading_ = false;  // a kLoad is under way

@@ -14,6 +14,8 @@ namespace {
 
 // Looks at the flag between two looks at the clock. Each costs some ten nanoseconds.
 constexpr int kLooks = 16;
+// What one more batch changes in what is expected of the next: one part of so many.
+constexpr int64_t kExpectedParts = 8;
 
 Error at_row(size_t row, const std::string& what) {
   return Error{Code::kInvalid, "row " + std::to_string(row) + " " + what};
@@ -83,7 +85,8 @@ Result<Done> GpuRunner::check(std::span<const std::span<const int32_t>> rows) co
   return Done{};
 }
 
-Result<Done> GpuRunner::run(std::span<const std::span<const int32_t>> rows, float* out) {
+Result<Done> GpuRunner::run(std::span<const std::span<const int32_t>> rows, float* out,
+                            const std::function<void()>& soon) {
   Result<Done> done = check(rows);
   if (!done.ok()) return done;
   if (failed_) return Error{Code::kUnavailable, "the GPU has failed"};
@@ -100,7 +103,7 @@ Result<Done> GpuRunner::run(std::span<const std::span<const int32_t>> rows, floa
       ++end;
     }
     done = launch(rows.subspan(first, end - first), static_cast<uint32_t>(tokens),
-                  out + first * width());
+                  out + first * width(), end == rows.size() ? soon : nullptr);
     if (!done.ok()) {
       failed_ = true;
       return Error{Code::kUnavailable, done.error().message};
@@ -111,11 +114,11 @@ Result<Done> GpuRunner::run(std::span<const std::span<const int32_t>> rows, floa
 }
 
 Result<Done> GpuRunner::launch(std::span<const std::span<const int32_t>> rows, uint32_t tokens,
-                               float* out) {
+                               float* out, const std::function<void()>& soon) {
   ++epoch_;
   fill(rows, tokens);
   Result<Done> done = graphs_->launch(tokens);
-  if (done.ok()) done = wait();
+  if (done.ok()) done = wait(expected_[graphs_->plan(tokens).tokens], soon);
   if (!done.ok()) return done;
   std::memcpy(out, graphs_->outputs(), rows.size() * width() * sizeof(float));
   return done;
@@ -157,15 +160,24 @@ void GpuRunner::fill(std::span<const std::span<const int32_t>> rows, uint32_t to
   std::memcpy(block, &header, sizeof header);
 }
 
-Result<Done> GpuRunner::wait() {
+// `expected` is what such a batch takes, zero if that is not known yet.
+Result<Done> GpuRunner::wait(Duration& expected, const std::function<void()>& soon) {
   const Instant start = options_.now();
+  const Duration lead = std::min(options_.ending_lead, Duration{expected.ns / 2});
+  const Instant ending = soon && expected > Duration{} ? start + (expected - lead) : kNever;
   Instant next_check = start + options_.spin_max;
   for (;;) {
     for (int i = 0; i < kLooks; ++i) {
-      if (graphs_->done(epoch_)) return Done{};
+      if (graphs_->done(epoch_)) {
+        const Duration took = options_.now() - start;
+        const int64_t change = (took - expected).ns;
+        expected.ns += expected > Duration{} ? change / kExpectedParts : change;
+        return Done{};
+      }
       pause_briefly();
     }
     const Instant now = options_.now();
+    if (now >= ending) soon();
     if (now < next_check) continue;
     // A device that has failed sets no flag.
     Result<Done> good = graphs_->check();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -23,6 +24,8 @@ struct GpuRunnerOptions {
   Duration spin_max = milliseconds(5);
   // A launch that takes longer has failed.
   Duration launch_max = seconds(30);
+  // How long before its expected end a batch is about to end; at most half of what it takes.
+  Duration ending_lead = microseconds(100);
   // The time; called on the thread that runs. REQUIRED.
   std::function<Instant()> now;
 };
@@ -42,7 +45,11 @@ class GpuRunner {
   // many launches as tokens_max and texts_max make of them, usually one. kInvalid, and nothing
   // computed, if a row is empty, too long, or has a token the model has not; the message says
   // which. kUnavailable if the device fails: it is of no use any more, see failed().
-  Result<Done> run(std::span<const std::span<const int32_t>> rows, float* out);
+  // `soon` is called again and again, between two looks at the device, once the last launch is
+  // expected to end within ending_lead, judged by earlier ones of its graph; not at all if it ends
+  // sooner. It must not throw.
+  Result<Done> run(std::span<const std::span<const int32_t>> rows, float* out,
+                   const std::function<void()>& soon = {});
   // True after an error of the device. Every run() then fails at once.
   bool failed() const { return failed_; }
 
@@ -60,9 +67,10 @@ class GpuRunner {
  private:
   GpuRunner(GpuRunnerOptions options, const GpuModel& model);
   Result<Done> check(std::span<const std::span<const int32_t>> rows) const;
-  Result<Done> launch(std::span<const std::span<const int32_t>> rows, uint32_t tokens, float* out);
+  Result<Done> launch(std::span<const std::span<const int32_t>> rows, uint32_t tokens, float* out,
+                      const std::function<void()>& soon);
   void fill(std::span<const std::span<const int32_t>> rows, uint32_t tokens);
-  Result<Done> wait();
+  Result<Done> wait(Duration& expected, const std::function<void()>& soon);
 
   const GpuRunnerOptions options_;
   const GpuShape shape_;
@@ -71,6 +79,7 @@ class GpuRunner {
   std::unique_ptr<GpuDevice> device_;
   GpuWeights weights_;
   std::unique_ptr<GpuGraphs> graphs_;
+  std::map<uint32_t, Duration> expected_;  // what a batch takes, by its graph's tokens
   uint32_t epoch_ = 0;
   bool failed_ = false;
 };

@@ -21,6 +21,17 @@ TEST_CASE("work is taken in the order it was put, then nothing once the queue is
   CHECK(!queue.take());
 }
 
+TEST_CASE("who does not wait takes what there is") {
+  WorkQueue<int> queue;
+  CHECK(!queue.try_take());
+  queue.put(1);
+  queue.put(2);
+  CHECK(queue.try_take() == 1);
+  queue.close();
+  CHECK(queue.try_take() == 2);
+  CHECK(!queue.try_take());
+}
+
 TEST_CASE("what waits at the end can be taken back, and take() then gives nothing") {
   WorkQueue<int> queue;
   queue.put(1);

@@ -4,6 +4,7 @@
 // does and checks what the core promises an engine.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ class SimEngine final : public Engine {
     double wrong = 0;  // gives one output too few or too many
     size_t items_max = 0;
     size_t bytes_max = 0;
+    Duration lead = {};  // it says this long before that a batch is about to end; 0: it does not
   };
   // `violation` is told what the core has promised and not kept.
   SimEngine(SimWorld& world, Options options, EngineSink sink,
@@ -33,19 +35,26 @@ class SimEngine final : public Engine {
 
   void submit(EngineJob job) override;
   uint32_t slots() const override { return 1; }
+  bool tells_ending() const override { return options_.lead > Duration{}; }
+  void on_ending(std::function<void(CallId)> ending) override { ending_ = std::move(ending); }
   bool busy() const { return busy_; }
   uint64_t batches() const { return batches_; }
   uint64_t rows() const { return rows_; }
 
  private:
   void check(const EngineJob& job);
+  void start(EngineJob job);
+  void end(const EngineJob& job, Duration took);
   EngineDone answer(const EngineJob& job, Duration took);
 
   SimWorld& world_;
   const Options options_;
   const EngineSink sink_;
   const std::function<void(std::string)> violation_;
+  std::function<void(CallId)> ending_;
   bool busy_ = false;
+  bool told_ = false;              // that the batch is about to end
+  std::optional<EngineJob> next_;  // waits for that
   uint64_t batches_ = 0;
   uint64_t rows_ = 0;
 };

@@ -52,6 +52,7 @@ Plan Plan::draw(uint64_t seed) {
   plan.requests = static_cast<size_t>(prng.between(20, 200));
   plan.service_a = microseconds(prng.between(0, 3000));
   plan.service_b = microseconds(prng.between(0, 200));
+  if (seed % 3 == 0) plan.engine_lead = microseconds(static_cast<int64_t>(seed % 7) * 50 + 1);
   plan.service_slow = maybe(0.05);
   plan.engine_error = maybe(0.2);
   plan.engine_wrong = maybe(0.1);
@@ -108,7 +109,8 @@ Summary run(const Plan& plan) {
                     .error = plan.engine_error,
                     .wrong = plan.engine_wrong,
                     .items_max = plan.config.models[0].batch.items_max,
-                    .bytes_max = plan.config.models[0].batch.bytes_max},
+                    .bytes_max = plan.config.models[0].batch.bytes_max,
+                    .lead = plan.engine_lead},
                    gateway->sink(),
                    [&](std::string what) { summary.violations.push_back(std::move(what)); });
   std::vector<ServedModel> models;

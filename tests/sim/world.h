@@ -28,6 +28,7 @@ struct Plan {
   Config config;          // one echo model
   Duration service_a;
   Duration service_b;
+  Duration engine_lead;     // a batch says so long before that it is about to end; 0: it does not
   double service_slow = 0;  // a batch takes 50 times as long
   double engine_error = 0;  // a batch fails and may be retried
   double engine_wrong = 0;  // a batch gives one answer too few or too many
