@@ -4,7 +4,14 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "backends/engine_echo.h"
 #include "base/prng.h"
+#include "base/work_queue.h"
 #include "tests/fake_engines.h"
 
 namespace sluice {
@@ -201,6 +208,74 @@ TEST_CASE("fallback: what waits when it ends is answered, once, and both engines
   CHECK(world.done[0].call != world.done[1].call);
   CHECK(!world.device.alive);
   CHECK(!world.spare.alive);
+}
+
+// A device with a thread of its own, which fails every third job and gives rows back as outputs.
+class ThreadedDevice final : public DeviceEngine {
+ public:
+  explicit ThreadedDevice(EngineSink done) : done_(std::move(done)) {
+    thread_ = std::thread([this] {
+      for (int i = 0; std::optional<EngineJob> job = jobs_.take(); ++i) {
+        if (i % 3 == 2) {
+          done_({job->call, Error{Code::kUnavailable, "it fails"}, {}});
+        } else {
+          done_({job->call, std::move(job->rows), {}});
+        }
+        if (i % 5 == 4) absence_ = Absence::kNone;
+      }
+    });
+  }
+  ~ThreadedDevice() override {
+    jobs_.close();
+    thread_.join();
+  }
+  void submit(EngineJob job) override { jobs_.put(std::move(job)); }
+  uint32_t slots() const override { return 4; }
+  Absence absence() const override { return absence_; }
+  void unload() override { absence_ = Absence::kUnloaded; }
+  void load() override { absence_ = Absence::kNone; }
+  DeviceStats stats() const override { return {}; }
+  const std::string& device_name() const override { return name_; }
+
+ private:
+  const EngineSink done_;
+  const std::string name_ = "threaded";
+  std::atomic<Absence> absence_ = Absence::kNone;
+  WorkQueue<EngineJob> jobs_;
+  std::thread thread_;
+};
+
+TEST_CASE("fallback: with threads on both sides each job is answered once") {
+  std::mutex mutex;
+  std::map<CallId, size_t> outputs;
+  std::atomic<int> left = 0;
+  const auto clock = [ticks = std::make_shared<std::atomic<int64_t>>()] {
+    return Instant{++*ticks};
+  };
+  FallbackEngine engine({.unload_after = nanoseconds(1), .now = clock}, [&](EngineDone done) {
+    const std::lock_guard lock(mutex);
+    REQUIRE(done.outputs.ok());
+    CHECK(outputs.emplace(done.call, done.outputs.value().size()).second);
+    --left;
+    left.notify_all();
+  });
+  Result<std::unique_ptr<EchoEngine>> spare =
+      EchoEngine::make({.times = {}, .now = clock}, engine.spare_sink());
+  REQUIRE(spare.ok());
+  const auto slots = static_cast<int>(std::min(uint32_t{4}, spare.value()->slots()));
+  engine.take(std::make_unique<ThreadedDevice>(engine.device_sink()), std::move(spare).value());
+  constexpr CallId kJobs = 600;
+  for (CallId call = 0; call < kJobs; ++call) {
+    for (int busy = left; busy >= slots; busy = left) left.wait(busy);
+    ++left;
+    engine.submit({.call = call, .rows = std::vector<Slice>(1 + call % 7, Slice::copy_of("row"))});
+    if (call % 10 == 0) engine.rest(clock());
+  }
+  for (int busy = left; busy > 0; busy = left) left.wait(busy);
+  const std::lock_guard lock(mutex);
+  REQUIRE(outputs.size() == kJobs);
+  for (const auto& [call, count] : outputs) CHECK(count == 1 + call % 7);
+  CHECK(engine.batches(FallbackReason::kFailed) > 0);
 }
 
 }  // namespace
