@@ -33,7 +33,7 @@ build  python3-venv            pip, away from the system's Python
 build  ca-certificates         TLS to PyPI
 test   curl                    end-to-end tests
 test   nghttp2-client          h2load, a load generator that is not ours
-test   clang-19                the compiler of the fuzz targets
+test   clang-19                the compiler of preset asan
 test   libclang-rt-19-dev      libFuzzer and the sanitizers of that compiler
 test   clang-tidy-19           function size, names, suspicious code
 test   clang-format-19         layout of the code

@@ -3,7 +3,7 @@
 # Builds and tests, from a fresh checkout on: installs what is missing, builds each preset named,
 # and runs the tests of all of them in one ctest, whose summary is the last thing printed.
 #
-#   tests/run.sh                 what CI runs: dev asan tsan fuzz
+#   tests/run.sh                 what CI runs: dev asan tsan
 #   tests/run.sh dev             one preset, with all its tests
 #   tests/run.sh dev -L unit     anything from the first dash on goes to ctest
 #   tests/run.sh peers           model servers that other people wrote, behind dev; 6 GB of disk
@@ -26,12 +26,12 @@ while [[ $# -gt 0 && $1 != -* ]]; do
   presets+=("$1")
   shift
 done
-[[ ${#presets[@]} -gt 0 ]] || presets=(dev asan tsan fuzz)
+[[ ${#presets[@]} -gt 0 ]] || presets=(dev asan tsan)
 for preset in "${presets[@]}"; do
   case $preset in
-    dev | asan | tsan | release | cuda | fuzz) ;;
+    dev | asan | tsan | release | cuda) ;;
     *)
-      echo "tests/run.sh: no preset $preset; there are dev asan tsan release cuda fuzz" >&2
+      echo "tests/run.sh: no preset $preset; there are dev asan tsan release cuda" >&2
       exit 2
       ;;
   esac
