@@ -38,6 +38,9 @@ struct EngineDone {
   Duration busy;  // time the model was busy with this batch, measured by the engine
 };
 
+// How an engine says that a job is about to end: called on its own thread; must only post mail.
+using EndingSink = std::function<void(CallId)>;
+
 // A batch of token sequences in, vectors out. Implementations own their threads.
 class Engine {
  public:
@@ -53,7 +56,7 @@ class Engine {
   virtual bool tells_ending() const { return false; }
   // Where it says so: `ending` is called at most once per job, before `done`, on a thread of the
   // engine, and must only post mail. Set once, before the first submit().
-  virtual void on_ending(std::function<void(CallId)> /*ending*/) {}
+  virtual void on_ending(const EndingSink& /*ending*/) {}
 };
 
 // Whether a device can take batches now, and if not, why.

@@ -55,9 +55,7 @@ class FallbackEngine final : public Engine {
   uint32_t slots() const override;
   // As the device does. If that fails with two jobs, the spare has the parts of both.
   bool tells_ending() const override { return device_->tells_ending(); }
-  void on_ending(std::function<void(CallId)> ending) override {
-    device_->on_ending(std::move(ending));
-  }
+  void on_ending(const EndingSink& ending) override { device_->on_ending(ending); }
 
   // Unloads the device if it has been idle for long enough. Returns when to ask again, at the
   // latest; nothing if there will never be a reason.

@@ -33,16 +33,8 @@ Result<Done> Gateway::open(std::vector<ServedModel> models, const std::vector<En
   api.backends = backend_names(config_);
   api.render_metrics = [this] { return render_metrics(); };
   api_ = std::make_unique<Api>(std::move(api));
-  std::vector<uint32_t> slots;
-  slots.reserve(engines.size());
-  for (BackendIndex i = 0; i < engines.size(); ++i) slots.push_back(slots_of(engines[i], i));
   Dispatcher::Options options;
-  options.core = core_options(config_, slots);
-  for (BackendIndex i = 0; i < engines.size(); ++i) {
-    if (engines[i] == nullptr || !engines[i]->tells_ending()) continue;
-    options.core.backends[i].late_binding = true;
-    engines[i]->on_ending([this](CallId call) { events_.post(CallEnding{call}); });
-  }
+  options.core = options_for(engines);
   options.engines = engines;
   options.engines.resize(options.core.backends.size());  // what is passed through is the last
   options.telemetry = &telemetry_;
@@ -87,6 +79,20 @@ void Gateway::describe_upstreams(std::vector<ServedModel>& models) const {
           upstream->config.headers, [](const auto& header) { return is_credential(header.first); });
     }
   }
+}
+
+// What the core is told of these engines, which are told where to report.
+CoreOptions Gateway::options_for(const std::vector<Engine*>& engines) {
+  std::vector<uint32_t> slots;
+  slots.reserve(engines.size());
+  for (BackendIndex i = 0; i < engines.size(); ++i) slots.push_back(slots_of(engines[i], i));
+  CoreOptions options = core_options(config_, slots);
+  for (BackendIndex i = 0; i < engines.size(); ++i) {
+    if (engines[i] == nullptr || !engines[i]->tells_ending()) continue;
+    options.backends[i].late_binding = true;
+    engines[i]->on_ending([this](CallId call) { events_.post(CallEnding{call}); });
+  }
+  return options;
 }
 
 uint32_t Gateway::slots_of(const Engine* engine, BackendIndex backend) const {

@@ -77,6 +77,7 @@ class Gateway {
 
   Result<Done> add_io(Loop* loop, uint64_t id_seed);
   void describe_upstreams(std::vector<ServedModel>& models) const;
+  CoreOptions options_for(const std::vector<Engine*>& engines);
   uint32_t slots_of(const Engine* engine, BackendIndex backend) const;
   Result<Done> listen();
   bool shared() const { return io_.size() == 1 && io_[0]->loop == world_.core; }

@@ -38,7 +38,7 @@ class GpuEngine final : public DeviceEngine {
   void submit(EngineJob job) override;
   uint32_t slots() const override { return 1; }
   bool tells_ending() const override { return true; }
-  void on_ending(std::function<void(CallId)> ending) override { ending_ = std::move(ending); }
+  void on_ending(const EndingSink& ending) override { ending_ = ending; }
 
   Absence absence() const override { return absence_; }
   void unload() override;
@@ -83,7 +83,7 @@ class GpuEngine final : public DeviceEngine {
   std::string device_name_;
   CudaNodes nodes_;
   std::function<Instant()> now_;
-  std::function<void(CallId)> ending_;  // null: nobody wants to know
+  EndingSink ending_;  // null: nobody wants to know
 
   // The engine's thread's alone: the call that ending_ was told of last, and what was taken from
   // the queue ahead of its time, a job with its batch.

@@ -3,11 +3,11 @@
 # Compiles every kernel of the GPU engine to machine code, for each generation that is released, and
 # fails if one keeps values in memory because it has too few registers. Prints registers per kernel.
 #
-#   tests/ptxas.sh NVCC FOLDER    FOLDER has NAME_kernels.sm_75.ptx, .sm_80, .sm_90; wide has .sm_90a
+#   tests/ptxas.sh NVCC FOLDER
 #
-# The kernels differ between sm_75, sm_80 and sm_90, so a later generation is compiled from the PTX
-# of the last of these before it. PTX that passed is not compiled again: what passed is remembered in
-# FOLDER/ptxas. Exits 77 if there is no ptxas.
+# FOLDER has NAME_kernels.sm_75.ptx, .sm_80 and .sm_90; wide has .sm_90a. The kernels differ between
+# these, so a later generation is compiled from the PTX of the last of them before it. PTX that
+# passed is not compiled again: what passed is remembered in FOLDER/ptxas. Exits 77 without ptxas.
 set -euo pipefail
 nvcc=$1
 folder=$2

@@ -5,11 +5,11 @@ run what nvcc makes of them on the interpreter.
 
 Usage: kernels.py --tests PROGRAM --ptx FOLDER [--build DIR] [--jobs N] [--every N] [--only WORD]
 
-PROGRAM is gpu_tests, FOLDER the PTX it was built with. The bugs are: every barrier and every wait of
-gpu/*.cu and *.cuh taken out in turn, found by their names, and what kernels.list says, whose format
-is that of run.py's groups. A bug is compiled for one generation after another until the tests of one
-catch it; where the PTX does not change, that generation does not have it. The kernels that only
-sm_90a can run are left out, for the interpreter does not know their instructions.
+PROGRAM is gpu_tests, FOLDER the PTX it was built with. The bugs are: every barrier and every wait
+of gpu/*.cu and *.cuh taken out in turn, found by their names, and what kernels.list says, whose
+format is that of run.py's groups. A bug is compiled for one generation after another until the
+tests of one catch it; where the PTX does not change, that generation does not have it. The kernels
+that only sm_90a can run are left out, for the interpreter does not know their instructions.
 Exits 1 if anything was not caught; 77 if there is no nvcc.
 """
 
@@ -32,8 +32,9 @@ UNITS = ["row", "gemm", "norm", "attention", "output"]
 GENERATIONS = ["80", "90", "75"]
 LEFT_OUT = {"strip.cuh", "wide_product.cuh", "wide_kernels.cu"}
 # A statement that brings threads, copies or blocks together, or orders memory.
-BARRIER = re.compile(r"\b(__syncthreads\(\)|__syncwarp\(\)|copies_wait<[^;]*>\(\)|cluster_arrive\(\)"
-                     r"|cluster_wait\(\)|wait_for_previous\(\)|__threadfence(_system)?\(\));")
+BARRIER = re.compile(r"\b(__syncthreads\(\)|__syncwarp\(\)|copies_wait<[^;]*>\(\)"
+                     r"|cluster_arrive\(\)|cluster_wait\(\)|wait_for_previous\(\)"
+                     r"|__threadfence(_system)?\(\));")
 # What of the tests has to do with a unit.
 CASES = {"row": "*embedding and layer norm*", "attention": "*attention is right*",
          "output": "*pooling*", "gemm": "*products that*,*every tile*", "norm": "*every tile*"}
@@ -99,17 +100,19 @@ class Planter:
                 self.units.setdefault(f"gpu/{name}", []).append(unit)
 
     def compile(self, unit, generation, tree, target):
-        command = [self.nvcc, "-std=c++17", f"-arch=sm_{generation}", "-lineinfo", "-ptx", f"-I{tree}",
-                   f"-I{ROOT}", str(tree / "gpu" / f"{unit}_kernels.cu"), "-o", str(target)]
+        command = [self.nvcc, "-std=c++17", f"-arch=sm_{generation}", "-lineinfo", "-ptx",
+                   f"-I{tree}", f"-I{ROOT}", str(tree / "gpu" / f"{unit}_kernels.cu"),
+                   "-o", str(target)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def passes(self, units, ptx):
+    def passes(self, units, folder):
+        """Whether the tests of these units pass in a folder that has kernels_with_bugs, or not."""
         cases = ",".join(sorted({CASES[unit] for unit in units}))
         command = [self.tests, "--source-file=*gpu_kernels_test.cc", f"--test-case={cases}",
                    "--abort-after=1"]
         try:
             done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS_MAX,
-                                  env=dict(os.environ, SLUICE_GPU_PTX_FOLDER=str(ptx)))
+                                  cwd=folder)
         except subprocess.TimeoutExpired:
             return False
         return done.returncode == 0
@@ -128,7 +131,7 @@ class Planter:
         (tree / file).write_text("\n".join(lines) + "\n")
         verdict = "NOWHERE IN THE CODE"
         for generation in GENERATIONS:
-            ptx = folder / generation
+            ptx = folder / generation / "kernels_with_bugs"
             shutil.copytree(self.ptx, ptx, ignore=shutil.ignore_patterns("ptxas", "*.d", "*.txt"))
             changed = []
             for unit in self.units[file]:
@@ -140,7 +143,7 @@ class Planter:
             if not changed:
                 continue
             verdict = "SURVIVED"
-            if not self.passes(changed, ptx):
+            if not self.passes(changed, ptx.parent):
                 shutil.rmtree(folder)
                 return "caught"
         return verdict
@@ -162,11 +165,13 @@ def main():
         return 77
     start = time.monotonic()
     planter = Planter(options, pathlib.Path(options.build).resolve() / "kernels")
-    if not planter.passes(UNITS, planter.ptx):
+    planter.folder.mkdir(parents=True, exist_ok=True)
+    if not planter.passes(UNITS, planter.folder):
         sys.exit("the tests fail as they are")
     mutants = list(barriers()) + list(listed())
     first = zlib.crc32("".join(text for _, _, text, _ in mutants).encode()) % options.every
-    mutants = [one for one in mutants[first::options.every] if options.only in " ".join(map(str, one))]
+    mutants = [one for one in mutants[first::options.every]
+               if options.only in " ".join(map(str, one))]
     missed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         verdicts = pool.map(lambda one: planter.verdict(*one), enumerate(mutants))

@@ -36,7 +36,7 @@ class SimEngine final : public Engine {
   void submit(EngineJob job) override;
   uint32_t slots() const override { return 1; }
   bool tells_ending() const override { return options_.lead > Duration{}; }
-  void on_ending(std::function<void(CallId)> ending) override { ending_ = std::move(ending); }
+  void on_ending(const EndingSink& ending) override { ending_ = ending; }
   bool busy() const { return busy_; }
   uint64_t batches() const { return batches_; }
   uint64_t rows() const { return rows_; }
@@ -51,7 +51,7 @@ class SimEngine final : public Engine {
   const Options options_;
   const EngineSink sink_;
   const std::function<void(std::string)> violation_;
-  std::function<void(CallId)> ending_;
+  EndingSink ending_;
   bool busy_ = false;
   bool told_ = false;              // that the batch is about to end
   std::optional<EngineJob> next_;  // waits for that
