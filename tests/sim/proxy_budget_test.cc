@@ -102,6 +102,25 @@ TEST_CASE("bodies and answers that wait both ways keep within the budget togethe
   CHECK(stage.most <= kBudget);
 }
 
+TEST_CASE(
+    "what waits of a body until the endpoint can be reached is counted, and is not all of it") {
+  Stage stage(budget_plan(5, 1), [](const SimRequest& request, const SimReply& reply) {
+    reply.respond(200, request.body);
+  });
+  stage.upstream->faults.ignore = 1;
+  const std::string body = payload(250'000);
+  Reader reader{.stage = &stage, .request = post_text("/late", "", body), .wanted = body};
+  reader.start();
+  uint64_t waiting = 0;
+  stage.sim().after(seconds(1), [&] {
+    waiting = stage.world->gateway().bytes_held();
+    stage.upstream->faults.ignore = 0;
+  });
+  stage.run([&] { return reader.served; });
+  CHECK(waiting >= 32 * 1024);
+  CHECK(waiting <= 96 * 1024 + 1024);
+}
+
 // An answer to a merged call of `items` texts whose vectors are that long.
 std::string long_answer(size_t items, size_t width) {
   std::string list;
