@@ -42,11 +42,12 @@ class Chunk {
   friend class ChunkRef;
   explicit Chunk(size_t size) : size_(size) {}
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
+  static constexpr size_t kAccountBytes = sizeof(ByteAccount*);
   // Where a counted block says whose it is; behind the padding, and so without alignment.
   char* account_place() { return bytes() + size_ + kPadding; }
   ByteAccount* account() {
     ByteAccount* account = nullptr;
-    if (counted_) std::memcpy(&account, account_place(), sizeof account);
+    if (counted_) std::memcpy(&account, account_place(), kAccountBytes);
     return account;
   }
 
@@ -99,13 +100,13 @@ class ChunkRef {
   explicit ChunkRef(Chunk* chunk) : chunk_(chunk) {}
   template <typename Fill>
   static ChunkRef make_with(size_t size, ByteAccount* account, Fill&& fill) {
-    const size_t behind = account != nullptr ? sizeof account : 0;
+    const size_t behind = account != nullptr ? Chunk::kAccountBytes : 0;
     void* memory = ::operator new(sizeof(Chunk) + size + Chunk::kPadding + behind);
     Chunk* chunk = new (memory) Chunk(size);
     fill(chunk->bytes());
     std::memset(chunk->bytes() + size, 0, Chunk::kPadding);
     chunk->counted_ = account != nullptr;
-    if (account != nullptr) std::memcpy(chunk->account_place(), &account, sizeof account);
+    if (account != nullptr) std::memcpy(chunk->account_place(), &account, Chunk::kAccountBytes);
     return ChunkRef(chunk);
   }
   void release() {

@@ -140,6 +140,7 @@ class Context final : public TlsContext {
     return ssl;
   }
 
+  Stats stats() const override { return stats_; }
   void count_handshake(bool resumed) { ++(resumed ? stats_.resumed : stats_.full); }
   // The stream that calls its owner now; null if it died of that.
   const TlsStream* calling = nullptr;
@@ -155,6 +156,7 @@ class Context final : public TlsContext {
   }
 
  private:
+  Stats stats_;
   const ContextPtr context_;
   const TlsOptions options_;
   std::unordered_map<std::string, SessionPtr> sessions_;

@@ -36,7 +36,7 @@ class TlsContext {
     uint64_t full = 0;
     uint64_t resumed = 0;
   };
-  const Stats& stats() const { return stats_; }
+  virtual Stats stats() const = 0;
 
   // Shakes hands over `raw` as a client of `host`. `done` is called once, later, with the secured
   // stream, whose events must be set inside it, or kUpstream with the reason in words; how long it
@@ -47,9 +47,6 @@ class TlsContext {
   virtual std::unique_ptr<Pending> connect(
       std::unique_ptr<Stream> raw, const std::string& host,
       std::function<void(Result<std::unique_ptr<Stream>>)> done) = 0;
-
- protected:
-  Stats stats_;
 };
 
 }  // namespace sluice
