@@ -42,19 +42,15 @@ std::string openssl_reason() {
 }
 
 Error file_error(const char* what, const std::string& file) {
-  return {
-      .code = Code::kInvalid,
-      .message = std::string("cannot use the ") + what + " in '" + file + "': " + openssl_reason()};
+  return {Code::kInvalid,
+          std::string("cannot use the ") + what + " in '" + file + "': " + openssl_reason()};
 }
 
 bool is_address(const std::string& host) {
   ASN1_OCTET_STRING* address = a2i_IPADDRESS(host.c_str());
-  if (address == nullptr) {
-    ERR_clear_error();
-    return false;
-  }
   ASN1_OCTET_STRING_free(address);
-  return true;
+  ERR_clear_error();
+  return address != nullptr;
 }
 
 class Context;

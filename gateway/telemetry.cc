@@ -49,6 +49,33 @@ Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends,
   requests_.fill(answered("other"));
   for (const int status : kStatuses)
     requests_[static_cast<size_t>(status)] = answered(std::to_string(status));
+  declare_core(metrics);
+  for (const std::string& name : backends) {
+    backends_.push_back(
+        {metrics.gauge("sluice_backend_slots", "Calls that a backend may have in flight now.",
+                       {{"backend", name}}),
+         metrics.gauge("sluice_breaker_state", "0: calls go; 1: open; 2: open and being probed.",
+                       {{"backend", name}}),
+         metrics.counter("sluice_breaker_opens_total", "How often a breaker has opened.",
+                         {{"backend", name}})});
+  }
+  endpoints_.resize(backends.size());
+  for (size_t i = 0; i < endpoints.size(); ++i) {
+    if (endpoints[i]) declare_endpoint(metrics, endpoints_[i], backends[i]);
+  }
+  lookups = metrics.counter("sluice_dns_lookups_total", "Names of endpoints that were asked for.");
+  const auto handshakes = [&](const char* kind) {
+    return metrics.counter("sluice_tls_handshakes_total", "TLS handshakes with endpoints.",
+                           {{"kind", kind}});
+  };
+  handshakes_full = handshakes("full");
+  handshakes_resumed = handshakes("resumed");
+  const GaugeId build = metrics.gauge("sluice_build_info", "Always 1; the labels say which build.",
+                                      {{"version", SLUICE_VERSION}});
+  metrics.shard().set(build, 1);
+}
+
+void Telemetry::declare_core(Metrics& metrics) {
   for (size_t i = 0; i < kLeaveReasons; ++i)
     batches_[i] = metrics.counter("sluice_batches_total", "Batches sent, by why they left.",
                                   {{"reason", kReasons[i]}});
@@ -79,29 +106,6 @@ Telemetry::Telemetry(Metrics& metrics, const std::vector<std::string>& backends,
   for (size_t i = 0; i < kFailures; ++i)
     failures_[i] = metrics.counter("sluice_call_failures_total", "Failed calls, by kind.",
                                    {{"kind", to_text(static_cast<Failure>(i))}});
-  for (const std::string& name : backends) {
-    backends_.push_back(
-        {metrics.gauge("sluice_backend_slots", "Calls that a backend may have in flight now.",
-                       {{"backend", name}}),
-         metrics.gauge("sluice_breaker_state", "0: calls go; 1: open; 2: open and being probed.",
-                       {{"backend", name}}),
-         metrics.counter("sluice_breaker_opens_total", "How often a breaker has opened.",
-                         {{"backend", name}})});
-  }
-  endpoints_.resize(backends.size());
-  for (size_t i = 0; i < endpoints.size(); ++i) {
-    if (endpoints[i]) declare_endpoint(metrics, endpoints_[i], backends[i]);
-  }
-  lookups = metrics.counter("sluice_dns_lookups_total", "Names of endpoints that were asked for.");
-  const auto handshakes = [&](const char* kind) {
-    return metrics.counter("sluice_tls_handshakes_total", "TLS handshakes with endpoints.",
-                           {{"kind", kind}});
-  };
-  handshakes_full = handshakes("full");
-  handshakes_resumed = handshakes("resumed");
-  const GaugeId build = metrics.gauge("sluice_build_info", "Always 1; the labels say which build.",
-                                      {{"version", SLUICE_VERSION}});
-  metrics.shard().set(build, 1);
 }
 
 void Telemetry::declare_endpoint(Metrics& metrics, Endpoint& endpoint, const std::string& name) {

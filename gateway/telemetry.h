@@ -45,6 +45,7 @@ struct Telemetry {
   CounterId handshakes_resumed;
 
  private:
+  void declare_core(Metrics& metrics);
   std::array<CounterId, 600> requests_;
   std::array<CounterId, kLeaveReasons> batches_;
   GaugeId queue_items_;
